@@ -1,0 +1,48 @@
+"""A deterministic backend for fault injection: no model, vectors from a hash of the ids.
+
+Knobs are attributes, set by a test while it runs: `delay` (seconds a batch), `fail` (a callable that gets
+the batch and may raise).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from embedserve.backends.base import BackendInfo, TokenIds, Vectors
+
+
+class FakeBackend:
+    def __init__(self, dimension: int = 8, streams: int = 1) -> None:
+        self.info = BackendInfo("fake", "fp32", "cpu", dimension, streams, threads=1, why="asked for")
+        self.delay = 0.0
+        self.fail: Callable[[Sequence[TokenIds]], None] | None = None
+        self.batches: list[list[int]] = []  # the lengths in each batch that ran
+        self.closed = False
+        self._lock = threading.Lock()
+
+    def embed(self, sequences: Sequence[TokenIds]) -> Vectors:
+        with self._lock:
+            self.batches.append([len(s) for s in sequences])
+        if self.delay:
+            time.sleep(self.delay)
+        if self.fail is not None:
+            self.fail(sequences)
+        return np.stack([self.vector(s) for s in sequences])
+
+    def vector(self, ids: TokenIds) -> Vectors:
+        """The raw vector of one text: depends on the ids alone."""
+        seed = np.frombuffer(np.asarray(ids, dtype=np.int32).tobytes(), dtype=np.uint32)
+        return np.random.default_rng(seed).standard_normal(self.info.dimension, dtype=np.float32)
+
+    def activation_bytes(self, count: int, length: int) -> int:
+        return count * length * 1024
+
+    def release_memory(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True

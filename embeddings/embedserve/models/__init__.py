@@ -1,0 +1,1 @@
+"""Models: what is known (`catalog`), where weights come from (`sources`), tokenizers and strict loading."""

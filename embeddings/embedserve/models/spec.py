@@ -1,0 +1,52 @@
+"""What a model is (`ModelSpec`) and a model whose files are at hand (`ModelSource`). No I/O here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model of the catalog, or one described by a folder's own config.
+
+    architecture: `jina_bert` is our own implementation; `bert` and others go through transformers.
+    prompts: name -> template prefix put before the text (`query`, `document`, ...); empty: the model has none.
+    matryoshka: dimensions the model was trained to be cut to, the full one included; empty: none.
+    dtypes: the precisions that are right for the weights (EmbeddingGemma overflows in fp16, say).
+    """
+
+    id: str
+    architecture: Literal["jina_bert", "bert"]
+    dimension: int
+    max_tokens: int
+    aliases: tuple[str, ...] = ()
+    hub_id: str | None = None
+    revision: str | None = None
+    pooling: Literal["mean"] = "mean"
+    prompts: dict[str, str] = field(default_factory=dict)
+    matryoshka: tuple[int, ...] = ()
+    dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16", "int8")
+    package: str | None = None  # a Python distribution that carries the weights
+    license: str = ""
+    size_bytes: int = 0  # download size
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.id, *self.aliases, *((self.hub_id,) if self.hub_id else ()))
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Every dimension that may be asked for."""
+        return self.matryoshka or (self.dimension,)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model whose files are on disk and were checked."""
+
+    spec: ModelSpec
+    folder: Path
+    origin: Literal["folder", "hub", "package"]
+    revision: str  # the pinned commit, or a content hash of a folder: part of every cache and artefact key
