@@ -1,0 +1,58 @@
+"""The command line: finds the subcommand, parses, calls one function. Nothing heavy is imported here.
+
+Each subcommand is a module of `embedserve.commands` with `configure(parser)` and `run(args) -> exit code`;
+only the one that was asked for is imported, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from embedserve import __version__
+
+COMMANDS = {
+    "serve": "serve embeddings over the OpenAI API",
+    "models": "what is known and what is on disk",
+    "pull": "download a model, so that it works offline afterwards",
+    "optimize": "make a faster int8 model, judge it, install it",
+    "warmup": "send one real request to a running server and show the answer",
+    "bench": "drive a server as an indexing client does, and measure it",
+    "doctor": "check models, memory, ports and Qdrant, and say what to mend",
+    "qdrant": "run the embedded Qdrant (the REST API on Qdrant Edge)",
+    "index": "index a folder of code into Qdrant",
+    "search": "search indexed code by meaning",
+    "mcp": "serve code search to agents over the Model Context Protocol (stdio)",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a subcommand; returns the exit code (2: wrong usage or set-up, 130: Ctrl-C)."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="embedserve", description="Embeddings for code, served on the machine you have.")
+    parser.add_argument("--version", action="version", version=f"embedserve {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == chosen:
+            module = importlib.import_module(f"embedserve.commands.{name}")
+            module.configure(sub)
+    args = parser.parse_args(argv)
+    from embedserve.errors import SetupError
+
+    try:
+        return int(module.run(args) or 0)
+    except SetupError as error:
+        print(f"embedserve {chosen}: {error.message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # a reader like `head` has had enough
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Subcommands: one module each, with `configure(parser)` and `run(args) -> exit code`."""
