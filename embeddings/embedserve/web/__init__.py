@@ -1,0 +1,1 @@
+"""ASGI middleware that the embedding service and the embedded Qdrant share; knows neither of them."""
