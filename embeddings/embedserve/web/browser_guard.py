@@ -74,7 +74,7 @@ class BrowserGuard:
         for origin in headers.get(b"origin", []):
             if not self._origin_allowed(origin, hosts):
                 return ForbiddenOrigin(
-                    f"pages of {origin!r} may not call this server; list it as an allowed origin if they shall"
+                    f"pages of {origin!r} may not call this server unless listed as an allowed origin"
                 )
         if scope["type"] == "http" and scope["method"] in _CHANGING and _has_body(headers):
             media = headers.get(b"content-type", [""])[0].partition(";")[0].strip().lower()
