@@ -12,7 +12,7 @@ class ModelSpec:
     """One model of the catalog, or one described by a folder's own config.
 
     architecture: `jina_bert` is our own implementation; `bert` and others go through transformers.
-    prompts: name -> template prefix put before the text (`query`, `document`, ...); empty: the model has none.
+    prompts: name -> prefix put before the text (`query`, `document`, ...); empty: the model has none.
     matryoshka: dimensions the model was trained to be cut to, the full one included; empty: none.
     dtypes: the precisions that are right for the weights (EmbeddingGemma overflows in fp16, say).
     """
