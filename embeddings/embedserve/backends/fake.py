@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,3 +47,23 @@ class FakeBackend:
 
     def close(self) -> None:
         self.closed = True
+
+
+class FakeTokenizer:
+    """One id for each UTF-8 byte, between a start and an end id: lengths are easy to tell in a test."""
+
+    vocab_size = 258
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> list[FakeEncoding]:
+        return [self._encode(text, max_tokens) for text in texts]
+
+    def _encode(self, text: str, max_tokens: int) -> FakeEncoding:
+        ids = np.array([0, *(byte + 2 for byte in text.encode()), 1], dtype=np.int32)
+        cut = ids if len(ids) <= max_tokens else np.append(ids[: max_tokens - 1], ids[-1:])
+        return FakeEncoding(cut, len(ids))
+
+
+@dataclass(frozen=True)
+class FakeEncoding:
+    ids: TokenIds
+    length: int

@@ -1,0 +1,240 @@
+"""Admission middleware, on the embedding paths only: waiting room, slot, body, disconnects, the reply's deadline.
+
+    headers -> waiting room -> (first 64 KiB of the body) -> slot -> rest of the body -> app -> slot back -> reply
+
+Nothing is parsed before a slot is held. Up to 64 KiB are *received* before it: a half-sent body then never holds a
+slot, and a client that leaves while it waits is seen, which a paused socket would not tell. So what waits is bounded by
+waiting room x 64 KiB. The slot is given back before the reply is written, unless unread replies pile up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from embedserve import observability as obs
+from embedserve.engine.admission import Admission
+from embedserve.errors import BodyTooLarge, BodyTooSlow, EmbedServeError, InvalidRequest
+
+_PRE_READ = 64 * 1024
+_SMALL_BODY = 16 * 1024
+_GRACE = 5.0  # seconds before the least rate counts
+_LEAST_RATE = 16 * 1024  # bytes a second over the whole body
+_CHUNK = 64 * 1024  # of a reply: what one write hands to the transport
+_UNREAD_REPLIES = 64 * 1024 * 1024
+
+_T = TypeVar("_T")
+Refuse = Callable[[Send, EmbedServeError], Awaitable[None]]
+
+
+class ClientLeft(Exception):
+    """The client closed the connection: nobody to answer."""
+
+
+@dataclass
+class AdmissionOptions:
+    max_body_bytes: int
+    body_timeout: float
+    write_timeout: float
+
+
+class AdmissionMiddleware:
+    """`paths`: where it applies (POST only). `refuse(send, error)` writes an error answer."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        admission: Admission,
+        options: AdmissionOptions,
+        paths: tuple[str, ...],
+        refuse: Refuse,
+    ) -> None:
+        self.app, self.admission, self.options, self.paths, self.refuse = (
+            app,
+            admission,
+            options,
+            paths,
+            refuse,
+        )
+        self.unread = 0  # bytes of replies being written
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in self.paths:
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self._admit(scope, receive, send)
+        except ClientLeft:
+            pass
+        except EmbedServeError as error:
+            await self.refuse(send, error)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = _Body(receive, self.options, declared=_content_length(scope))
+        small = body.declared is not None and body.declared <= _SMALL_BODY
+        self.admission.enter()
+        try:
+            await body.read(until=_PRE_READ)
+            # Once the body is complete, receive() returns only when the client leaves.
+            waited = await _unless_left(self.admission.acquire(small=small), body)
+        finally:
+            self.admission.leave()
+        obs.QUEUE_SECONDS.observe(waited)
+        slot = _Slot(self.admission, small)
+        try:
+            await body.read(until=None)
+            reply = _Reply(self, send, slot)
+            await _unless_left(self.app(scope, body.replay, reply), body)
+            if self.unread < _UNREAD_REPLIES:
+                slot.give_back()
+            await reply.write()
+        finally:
+            slot.give_back()
+
+
+@dataclass
+class _Body:
+    """A request's body, received piece by piece under a deadline and a least rate."""
+
+    receive: Receive
+    options: AdmissionOptions
+    declared: int | None
+    parts: list[bytes] = field(default_factory=list)
+    size: int = 0
+    complete: bool = False
+    spent: float = 0.0  # seconds of waiting for the client
+
+    def __post_init__(self) -> None:
+        if self.declared is not None and self.declared > self.options.max_body_bytes:
+            raise self._too_large()
+
+    async def read(self, until: int | None) -> None:
+        """Receive up to `until` bytes (None: all). BodyTooSlow, BodyTooLarge, ClientLeft."""
+        while not self.complete and (until is None or self.size < until):
+            start = time.monotonic()
+            try:
+                async with asyncio.timeout(self._allowance()):
+                    message = await self.receive()
+            except TimeoutError:
+                raise BodyTooSlow(
+                    f"the body did not arrive in time: {self.size} bytes in {self.spent + time.monotonic() - start:.0f} s"
+                ) from None
+            self.spent += time.monotonic() - start
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            part = message.get("body", b"")
+            self.size += len(part)
+            if self.size > self.options.max_body_bytes:
+                raise self._too_large()
+            self.parts.append(part)
+            self.complete = not message.get("more_body", False)
+
+    async def left(self) -> None:
+        """Returns when the client leaves. Call it once the body is complete; before that it never returns."""
+        if not self.complete:
+            await asyncio.Event().wait()
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def replay(self) -> Message:
+        """`receive` for the app: the whole body once, then the truth."""
+        if self.parts:
+            body, self.parts = b"".join(self.parts), []
+            return {"type": "http.request", "body": body, "more_body": False}
+        await asyncio.Event().wait()  # disconnects are watched outside
+        raise AssertionError
+
+    def _allowance(self) -> float:
+        """Seconds that the next piece may take: the deadline, and after a grace the least rate."""
+        by_rate = _GRACE + self.size / _LEAST_RATE
+        return max(min(by_rate, self.options.body_timeout) - self.spent, 0.001)
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"the body is over {self.options.max_body_bytes} bytes (EMBEDDING_MAX_BODY_BYTES); send fewer texts at once"
+        )
+
+
+@dataclass
+class _Slot:
+    admission: Admission
+    small: bool
+    held: bool = True
+
+    def give_back(self) -> None:
+        if self.held:
+            self.held = False
+            self.admission.release(small=self.small)
+
+
+class _Reply:
+    """Collects the app's answer, then writes it in pieces under a deadline, the slot given back before."""
+
+    def __init__(self, middleware: AdmissionMiddleware, send: Send, slot: _Slot) -> None:
+        self.middleware, self.send, self.slot = middleware, send, slot
+        self.start: Message | None = None
+        self.body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+        elif not self.body:
+            self.body = message.get("body", b"")
+        else:
+            self.body += message.get("body", b"")
+
+    async def write(self) -> None:
+        """Write the answer. A client that reads nothing for `write_timeout` loses its connection."""
+        if self.start is None:
+            return
+        size = len(self.body)
+        self.middleware.unread += size
+        try:
+            await self._send(self.start)
+            view = memoryview(self.body)
+            for at in range(0, size, _CHUNK):
+                more = at + _CHUNK < size
+                await self._send(
+                    {"type": "http.response.body", "body": bytes(view[at : at + _CHUNK]), "more_body": more}
+                )
+            if not size:
+                await self._send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            raise ClientLeft from None
+        finally:
+            self.middleware.unread -= size
+
+    async def _send(self, message: Message) -> None:
+        async with asyncio.timeout(self.middleware.options.write_timeout):
+            await self.send(message)
+
+
+async def _unless_left(work: Awaitable[_T], body: _Body) -> _T:
+    """Await `work`; cancel it and raise ClientLeft when the client leaves first."""
+    task = asyncio.ensure_future(work)
+    watch = asyncio.ensure_future(body.left())
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientLeft
+    finally:
+        for one in (task, watch):
+            one.cancel()
+        await asyncio.gather(task, watch, return_exceptions=True)
+
+
+def _content_length(scope: Scope) -> int | None:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            try:
+                return int(value)
+            except ValueError:
+                raise InvalidRequest("Content-Length is not a number") from None
+    return None

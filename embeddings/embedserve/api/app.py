@@ -1,0 +1,123 @@
+"""create_app: routes and middleware around a Runtime.
+
+RequestContext -> BrowserGuard -> ApiKey -> AdmissionMiddleware -> GcMiddleware -> FastAPI
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Send
+
+from embedserve import __version__
+from embedserve.api.admission import AdmissionMiddleware, AdmissionOptions
+from embedserve.api.collector import GcMiddleware
+from embedserve.api.context import RequestContext, send_json
+from embedserve.api.routes import EMBEDDING_PATHS, OPEN_PATHS, router
+from embedserve.errors import EmbedServeError, InvalidRequest, MethodNotAllowed, RouteNotFound
+from embedserve.housekeeping import keep_house
+from embedserve.runtime import Runtime
+from embedserve.web.api_key import ApiKey
+from embedserve.web.browser_guard import BrowserGuard
+
+
+def create_app(runtime: Runtime) -> ASGIApp:
+    """The ASGI application. Its lifespan loads the runtime's models unless some were added already."""
+    settings = runtime.settings
+    app = FastAPI(title="embedserve", version=__version__, lifespan=_lifespan(runtime), redoc_url=None)
+    app.state.runtime = runtime
+    app.include_router(router)
+    for kind, handler in (
+        (EmbedServeError, _ours),
+        (HTTPException, _http),
+        (RequestValidationError, _validation),
+    ):
+        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
+    wrapped: ASGIApp = GcMiddleware(app, paths=EMBEDDING_PATHS)
+    wrapped = AdmissionMiddleware(
+        wrapped,
+        admission=runtime.admission,
+        options=AdmissionOptions(settings.max_body_bytes, settings.body_timeout, settings.write_timeout),
+        paths=EMBEDDING_PATHS,
+        refuse=refuse,
+    )
+    if settings.api_key:
+        wrapped = ApiKey(wrapped, key=settings.api_key, error_body=_error_body, open_paths=OPEN_PATHS)
+    wrapped = BrowserGuard(
+        wrapped,
+        error_body=_error_body,
+        check_host=not settings.api_key,
+        allowed_hosts=_names(settings.allowed_hosts),
+        allowed_origins=_names(settings.allowed_origins),
+    )
+    return RequestContext(wrapped)
+
+
+def _lifespan(runtime: Runtime):  # type: ignore[no-untyped-def]
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(keep_house(runtime))]
+        if runtime.loading:
+            tasks.append(asyncio.create_task(runtime.load()))
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await runtime.close()
+
+    return lifespan
+
+
+async def refuse(send: Send, error: EmbedServeError) -> None:
+    """Answer with `error` outside FastAPI."""
+    await send_json(send, error.status, orjson.dumps(error.body()), tuple(_headers(error)))
+
+
+def _error_body(_status: int, error: EmbedServeError) -> bytes:
+    return orjson.dumps(error.body())
+
+
+def _headers(error: EmbedServeError) -> list[tuple[bytes, bytes]]:
+    headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    if error.status == 408:  # the rest of the body will not be read
+        headers.append((b"connection", b"close"))
+    return headers
+
+
+def _answer(error: EmbedServeError) -> Response:
+    headers = {name.decode(): value.decode() for name, value in _headers(error)}
+    return Response(orjson.dumps(error.body()), error.status, headers, media_type="application/json")
+
+
+async def _ours(_request: Request, error: EmbedServeError) -> Response:
+    return _answer(error)
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    method, path = request.method, request.url.path[:200]
+    if error.status_code == 404:
+        return _answer(RouteNotFound(f"unknown URL: {method} {path}; embeddings are at POST /v1/embeddings"))
+    if error.status_code == 405:
+        response = _answer(MethodNotAllowed(f"{method} is not allowed on {path}"))
+        response.headers.update(error.headers or {})
+        return response
+    other = EmbedServeError(str(error.detail))
+    other.status = error.status_code
+    return _answer(other)
+
+
+async def _validation(_request: Request, _error: RequestValidationError) -> Response:
+    return _answer(InvalidRequest("the request is not valid"))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,23 @@
+"""The gc middleware: after each embedding request, collect the cycles that it left.
+
+The original service did this over 380,000 objects, 200 ms on the event loop each time. After `collect_and_freeze` a
+collection looks at a request's own objects only.
+"""
+
+from __future__ import annotations
+
+import gc
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class GcMiddleware:
+    def __init__(self, app: ASGIApp, *, paths: tuple[str, ...]) -> None:
+        self.app, self.paths = app, paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            if scope["type"] == "http" and scope["path"] in self.paths:
+                gc.collect()

@@ -1,0 +1,233 @@
+"""The backlog: texts that wait to be computed, from all requests, and who waits for each.
+
+Identical texts (same key) in flight are one `Item` with several subscribers. `take()` gives a worker its next
+micro-batch:
+- items of small jobs (few tokens: a search) first, in order of arrival; after `_SMALL_STREAK` batches of them
+  one batch of the others, so that nothing starves;
+- else around the longest text of the *oldest* job, filled with its neighbours in length from all jobs. So padding
+  is small, old requests finish first, and their clients send the next ones while the rest is computed.
+
+A job's future always resolves: with its vectors when the last item is done, with the first error otherwise. The lock
+is held for list work only, never during inference. Knows no tokenizer, cache or backend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from embedserve.backends.base import TokenIds, Vectors
+from embedserve.engine.planner import Budget, take_around
+
+_SMALL_STREAK = 8
+
+
+@dataclass(eq=False)
+class Item:
+    """One distinct text to compute. `subscribers`: (job, row) pairs; none left means nobody wants it."""
+
+    key: bytes
+    ids: TokenIds
+    subscribers: list[tuple[Job, int]] = field(default_factory=list)
+    taken: bool = False
+
+    @property
+    def length(self) -> int:
+        return len(self.ids)
+
+
+class Job:
+    """The texts of one request that must be computed.
+
+    vectors: (n, dimension) float32, filled row by row. future: resolves on `loop` with `vectors` or an error.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, count: int, dimension: int, *, small: bool) -> None:
+        self.loop = loop
+        self.future: asyncio.Future[Vectors] = loop.create_future()
+        self.vectors: Vectors = np.empty((count, dimension), dtype=np.float32)
+        self.remaining = count
+        self.small = small
+        self.items: list[Item] = []  # ascending by length; the tail is cut off as items are taken
+        self.closed = False
+
+    def longest_waiting(self) -> Item | None:
+        """The longest item that no worker has taken yet."""
+        while self.items and self.items[-1].taken:
+            self.items.pop()
+        return self.items[-1] if self.items else None
+
+    def resolve(self, error: BaseException | None = None) -> None:
+        """Resolve the future from any thread; once is enough, later calls do nothing."""
+        self.closed = True
+        try:
+            self.loop.call_soon_threadsafe(self._set, error)
+        except RuntimeError:
+            pass  # the loop is closed: nobody is waiting any more
+
+    def _set(self, error: BaseException | None) -> None:
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(self.vectors)
+        else:
+            self.future.set_exception(error)
+
+
+class Backlog:
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._in_flight: dict[bytes, Item] = {}
+        self._small: deque[Item] = deque()
+        self._sorted: list[
+            Item
+        ] = []  # ascending by length; items that were taken or dropped go when passed over
+        self._jobs: OrderedDict[Job, None] = OrderedDict()  # oldest first, small ones not among them
+        self._streak = 0
+        self._closed: BaseException | None = None
+        self.dropped = 0  # texts that nobody wanted any more before they were computed
+
+    def __len__(self) -> int:
+        """Texts waiting (not yet taken)."""
+        return sum(not item.taken for item in self._in_flight.values())
+
+    def submit(self, job: Job, keys: Sequence[bytes], ids: Sequence[TokenIds]) -> None:
+        """Add a job: row i of its vectors is the text with ids[i], whose key is keys[i] (distinct keys)."""
+        with self._changed:
+            if self._closed is not None:
+                job.resolve(self._closed)
+                return
+            fresh = []
+            for row, (key, text) in enumerate(zip(keys, ids, strict=True)):
+                item = self._in_flight.get(key)
+                if item is None:
+                    item = self._in_flight[key] = Item(key, text)
+                    fresh.append(item)
+                elif job.small and not item.taken:
+                    self._small.append(item)  # a search wants it now: it need not wait with the scan's texts
+                item.subscribers.append((job, row))
+                job.items.append(item)
+            job.items.sort(key=lambda item: item.length)
+            if job.small:
+                self._small.extend(fresh)
+            else:
+                self._sorted.extend(fresh)
+                self._sorted.sort(key=lambda item: item.length)  # two sorted runs: timsort merges them
+                self._jobs[job] = None
+            self._changed.notify_all()
+
+    def cancel(self, job: Job) -> None:
+        """Nobody waits for this job any more: what only it wanted is not computed."""
+        with self._changed:
+            self._forget(job)
+            job.closed = True
+
+    def take(self, budget: Budget) -> list[Item] | None:
+        """The next micro-batch, waiting for work; None once the backlog is closed. Any thread."""
+        with self._changed:
+            while self._closed is None:
+                if batch := self._next(budget):
+                    return batch
+                self._changed.wait()
+            return None
+
+    def complete(self, items: Sequence[Item], vectors: npt.NDArray[np.float32]) -> None:
+        """The rows of `vectors` are those of `items`."""
+        with self._changed:
+            for item, vector in zip(items, vectors, strict=True):
+                self._in_flight.pop(item.key, None)
+                for job, row in item.subscribers:
+                    job.vectors[row] = vector
+                    job.remaining -= 1
+                    if job.remaining == 0:
+                        self._jobs.pop(job, None)
+                        job.resolve()
+
+    def fail(self, items: Sequence[Item], error: BaseException) -> None:
+        """Every job with a text among `items` fails; their other texts are dropped."""
+        with self._changed:
+            for item in items:
+                self._in_flight.pop(item.key, None)
+                for job, _row in list(item.subscribers):
+                    if not job.closed:
+                        job.resolve(error)
+                        self._forget(job)
+
+    def close(self, error: BaseException) -> None:
+        """Fail everything that waits, wake the workers, refuse what comes."""
+        with self._changed:
+            self._closed = error
+            for item in list(self._in_flight.values()):
+                for job, _row in item.subscribers:
+                    if not job.closed:
+                        job.resolve(error)
+            self._in_flight.clear()
+            self._small.clear()
+            self._sorted.clear()
+            self._jobs.clear()
+            self._changed.notify_all()
+
+    def _forget(self, job: Job) -> None:
+        self._jobs.pop(job, None)
+        for item in job.items:
+            item.subscribers = [pair for pair in item.subscribers if pair[0] is not job]
+            if not item.subscribers and not item.taken:
+                item.taken = True  # passed over by take()
+                self._in_flight.pop(item.key, None)
+                self.dropped += 1
+
+    def _next(self, budget: Budget) -> list[Item]:
+        while self._small and self._small[0].taken:
+            self._small.popleft()
+        oldest = self._oldest_waiting()
+        if self._small and (oldest is None or self._streak < _SMALL_STREAK):
+            self._streak += 1
+            batch = self._take_small(budget)
+        elif oldest is not None:
+            self._streak = 0
+            batch = self._take_sorted(oldest, budget)
+        else:
+            return []
+        for item in batch:
+            item.taken = True
+        return batch
+
+    def _oldest_waiting(self) -> Item | None:
+        for job in self._jobs:
+            if (item := job.longest_waiting()) is not None:
+                return item
+        return None
+
+    def _take_small(self, budget: Budget) -> list[Item]:
+        batch: list[Item] = []
+        longest = 0
+        while self._small:
+            item = self._small[0]
+            if not item.taken and item not in batch:
+                longest = max(longest, item.length)
+                if batch and not budget.allows(len(batch) + 1, longest):
+                    break
+                batch.append(item)
+            self._small.popleft()
+        return batch
+
+    def _take_sorted(self, anchor: Item, budget: Budget) -> list[Item]:
+        # The list is compacted here rather than at every cancel: one pass over pointers for each micro-batch.
+        self._sorted = [item for item in self._sorted if not item.taken]
+        lengths = [item.length for item in self._sorted]
+        at = bisect.bisect_left(lengths, anchor.length)
+        while at < len(self._sorted) and self._sorted[at] is not anchor:
+            at += 1
+        if at == len(self._sorted):  # the anchor came in with a small job and waits in that queue
+            return [anchor]
+        start, stop = take_around(lengths, at, budget)
+        batch = self._sorted[start:stop]
+        del self._sorted[start:stop]
+        return batch

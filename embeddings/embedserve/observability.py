@@ -1,0 +1,90 @@
+"""Every metric, the log's set-up, and the request id. No text of a user's is ever logged or labelled."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+from collections.abc import Sequence
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
+
+REQUESTS = Counter("embedserve_requests_total", "Answered HTTP requests", ["path", "status"])
+REQUEST_SECONDS = Histogram(
+    "embedserve_request_seconds",
+    "Time from the request's headers to the answer's",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+TEXTS = Counter("embedserve_texts_total", "Texts embedded")
+TOKENS = Counter("embedserve_tokens_total", "Tokens the model saw, special tokens included")
+TRUNCATED = Counter("embedserve_truncated_texts_total", "Texts cut at the model's limit")
+DROPPED = Counter("embedserve_dropped_texts_total", "Texts not computed because their client had gone")
+DISCONNECTS = Counter("embedserve_disconnects_total", "Clients that left before their answer")
+
+QUEUE_WAITING = Gauge("embedserve_queue_waiting", "Requests waiting for a slot")
+QUEUE_DEEPEST = Gauge("embedserve_queue_deepest", "Most requests that ever waited at once")
+SLOTS_ACTIVE = Gauge("embedserve_slots_active", "Requests in work")
+QUEUE_SECONDS = Histogram(
+    "embedserve_queue_seconds",
+    "Wait for a slot",
+    buckets=(0.001, 0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 280),
+)
+QUEUE_LONGEST = Gauge("embedserve_queue_longest_seconds", "Longest wait for a slot so far")
+REFUSED = Counter("embedserve_refused_total", "Requests answered 429")
+
+BATCHES = Counter("embedserve_batches_total", "Micro-batches computed")
+BATCH_TEXTS = Histogram("embedserve_batch_texts", "Texts in a micro-batch", buckets=(1, 2, 4, 8, 16, 32, 64))
+BATCH_SECONDS = Histogram(
+    "embedserve_batch_seconds",
+    "Inference time of a micro-batch",
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+PADDED_TOKENS = Counter("embedserve_padded_tokens_total", "Tokens computed, padding included")
+COMPUTED_TOKENS = Counter("embedserve_computed_tokens_total", "Real tokens computed (cache hits are not)")
+INFERENCE_FAILURES = Counter("embedserve_inference_failures_total", "Micro-batches that failed")
+OUT_OF_MEMORY = Counter("embedserve_out_of_memory_total", "Micro-batches split for want of memory")
+
+CACHE_HITS = Counter("embedserve_cache_hits_total", "Texts answered from the cache", ["layer"])
+CACHE_MISSES = Counter("embedserve_cache_misses_total", "Texts not in the cache")
+
+RSS = Gauge("embedserve_rss_bytes", "Resident memory")
+MEMORY_LIMIT = Gauge("embedserve_memory_limit_bytes", "Memory this process may use")
+BATCH_CAP = Gauge("embedserve_batch_cap_texts", "Present cap on texts in a micro-batch")
+
+
+def observe_batch(lengths: Sequence[int], seconds: float) -> None:
+    """One computed micro-batch of texts with these lengths in tokens."""
+    BATCHES.inc()
+    BATCH_TEXTS.observe(len(lengths))
+    BATCH_SECONDS.observe(seconds)
+    COMPUTED_TOKENS.inc(sum(lengths))
+    PADDED_TOKENS.inc(len(lengths) * max(lengths))
+
+
+def metrics_text() -> bytes:
+    """All metrics in Prometheus' text format."""
+    return generate_latest(REGISTRY)
+
+
+class _RequestIdFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id.get()
+        return True
+
+
+def set_up_logging(level: str) -> None:
+    """Log lines to stderr: time, level, request id, message."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_RequestIdFilter())
+    handler.setFormatter(
+        logging.Formatter(
+            "%(asctime)s %(levelname)-7s [%(request_id)s] %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "nncf", "filelock", "urllib3"):
+        logging.getLogger(noisy).setLevel("WARNING")
