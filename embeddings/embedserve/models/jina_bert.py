@@ -71,9 +71,7 @@ def alibi_slopes(heads: int) -> list[float]:
     return slopes
 
 
-def attention_bias(
-    attention_mask: Tensor, slopes: Tensor, first: Tensor | int = 0, rows: int | None = None
-) -> Tensor:
+def attention_bias(attention_mask: Tensor, slopes: Tensor, first: Tensor | int = 0, rows: int | None = None) -> Tensor:
     """-slope * |i - j|, and the lowest number where key j is padding, for queries first ... first + rows - 1.
 
     attention_mask [n, L], slopes [heads] -> [n, heads, rows or L, L] float32.

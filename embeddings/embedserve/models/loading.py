@@ -10,15 +10,16 @@ Imports torch (and transformers for BERT): only backends and conversion import t
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from embedserve.errors import CheckpointError
+from embedserve.models.folder import read_config, weights_file
 from embedserve.models.jina_bert import JinaBert, JinaBertConfig
 from embedserve.models.spec import ModelSource
 
@@ -70,31 +71,20 @@ def _build(architecture: str, config: dict[str, Any]) -> nn.Module:
     raise ValueError(f"no loader for architecture {architecture!r}")
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json's content."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: not a JSON object")
-    return config
-
-
 def read_state(folder: Path) -> dict[str, Tensor]:
     """The tensors of model.safetensors, or of pytorch_model.bin (weights_only: no code is run)."""
-    safetensors, legacy = folder / "model.safetensors", folder / "pytorch_model.bin"
+    path = weights_file(folder)
+    if path is None:
+        raise CheckpointError(f"{folder}: neither model.safetensors nor pytorch_model.bin is there")
     try:
-        if safetensors.exists():
-            from safetensors.torch import load_file
-
-            return load_file(safetensors)
-        if legacy.exists():
-            return torch.load(legacy, map_location="cpu", weights_only=True, mmap=True)
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # OSError, RuntimeError, UnpicklingError, SafetensorError (a bare Exception)
-        raise CheckpointError(f"{folder}: the weights cannot be read (torn download?): {error}") from error
-    raise CheckpointError(f"{folder}: neither model.safetensors nor pytorch_model.bin is there")
+        raise CheckpointError(f"{path} cannot be read (a torn download?): {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise CheckpointError(f"{path} is not a plain dictionary of tensors")
+    return state
 
 
 def _rename(state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
@@ -125,8 +115,7 @@ def _check(encoder: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
     ]
     not_float = [f"{n} ({state[n].dtype})" for n in wanted if n in state and not state[n].is_floating_point()]
     problems = [
-        f"{what}: {', '.join(names[:_SHOWN])}"
-        + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        f"{what}: {', '.join(names[:_SHOWN])}" + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         for what, names in (
             ("missing tensors", missing),
             ("tensors that this architecture does not have", extra),

