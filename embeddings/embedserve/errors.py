@@ -22,7 +22,8 @@
         ├── ModelUnavailable        the model's files cannot be had
         ├── CheckpointError         the files are there and are not this model
         ├── ArtefactError           an optimised artefact is torn, stale or was refused
-        └── MissingExtra            an optional dependency is not installed
+        ├── MissingExtra            an optional dependency is not installed
+        └── IndexingFailed          index or search: Qdrant, the service or the folder is not as it must be
 
 Messages say what is wrong and what to do. They never contain a user's text.
 """
@@ -45,9 +46,7 @@ class EmbedServeError(Exception):
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """The OpenAI error body."""
-        return {
-            "error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        }
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
 class RequestError(EmbedServeError):
@@ -158,3 +157,7 @@ class MissingExtra(SetupError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the extra '{extra}': pip install 'embedserve[{extra}]'")
         self.extra = extra
+
+
+class IndexingFailed(SetupError):
+    pass

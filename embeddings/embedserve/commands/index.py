@@ -1,0 +1,86 @@
+"""`embedserve index PATH`: make the index of a folder equal to the folder, once or on every change."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from embedserve.commands._search_options import add_connection_options, resolve_connection
+
+if TYPE_CHECKING:
+    from embedserve.indexing.progress import Display
+    from embedserve.indexing.sync import Report
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", nargs="?", default=".", help="folder to index (the current one)")
+    add_connection_options(parser)
+    parser.add_argument("--watch", action="store_true", help="go on, and index again whenever files change")
+    parser.add_argument("--recreate", action="store_true", help="delete the folder's index first (another model)")
+    parser.add_argument("--delete", action="store_true", help="delete the folder's index and do nothing else")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    from embedserve.indexing.progress import Display
+    from embedserve.indexing.sync import Report
+    from embedserve.indexing.workspace import collection_name, existing_workspace, workspace_path
+
+    resolve_connection(args)
+    workspace = workspace_path(args.path) if args.delete else existing_workspace(args.path)
+    report = Report(workspace, collection_name(workspace))
+    try:
+        with Display() as display:
+            asyncio.run(_main(args, report, display))
+    except KeyboardInterrupt:
+        print(report.line(), file=sys.stderr)
+        return 130
+    except BaseException:
+        if report.pending:
+            print(report.line(), file=sys.stderr)
+        raise
+    if not (args.delete or args.watch):
+        _show(report, args.json)
+    return 0
+
+
+async def _main(args: argparse.Namespace, report: Report, display: Display) -> None:
+    from embedserve.indexing.embedder import Embedder
+    from embedserve.indexing.store import Store, connect
+    from embedserve.indexing.sync import Indexer, Report
+
+    store = Store(connect(args.qdrant_url, args.qdrant_api_key), args.qdrant_url, report.workspace)
+    embedder = Embedder(args.embeddings_url, args.api_key, args.model, waiting=display.note)
+    try:
+        if args.delete:
+            await store.drop()
+            return
+        if args.recreate:
+            await embedder.probe()  # a service that is away must not cost the old index
+            await store.drop()
+        indexer = Indexer(store, embedder, display)
+        if args.watch:
+            from embedserve.indexing.watch import watch
+
+            def fresh() -> Report:
+                return Report(report.workspace, report.collection)
+
+            await watch(indexer, fresh, lambda done: _show(done, args.json))
+        else:
+            await indexer.sync(report)
+    finally:
+        await embedder.close()
+        await store.client.close()
+
+
+def _show(report: Report, as_json: bool) -> None:
+    for warning in report.warnings:
+        print(warning, file=sys.stderr)
+    if as_json:
+        print(json.dumps(asdict(report), ensure_ascii=False), flush=True)
+    else:
+        print(report.line(), flush=True)

@@ -1,0 +1,101 @@
+"""Which paths of a workspace are not indexed: .gitignore, .rooignore and the clients' own rules.
+
+A path is decided by the deepest .gitignore that has a matching pattern, the last match in a file winning, as
+git does it. Ignore files above the workspace count up to the repository's root (unless they leave out the
+workspace itself, which was asked for), and .git/info/exclude counts last. On top, the clients skip hidden
+names and a list of folders, and read a .rooignore at the workspace's root. A folder that is ignored is never
+entered, so nothing below it can be brought back.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import pathspec
+
+# Roo Code's DIRS_TO_IGNORE. Names are matched against every part of the path inside the workspace.
+_NAMES = "node_modules __pycache__ env venv dist out bundle vendor tmp temp deps pkg Pods"
+IGNORED_NAMES = frozenset(_NAMES.split())
+IGNORED_TAILS = ("target/dependency", "build/dependencies")
+
+
+@dataclass
+class Rules:
+    """The ignore files that were met so far. `warnings` collects those that could not be read."""
+
+    workspace: str
+    warnings: list[str] = field(default_factory=list)
+    _specs: dict[str, pathspec.GitIgnoreSpec | None] = field(default_factory=dict)
+    _above: list[str] = field(default_factory=list)  # folders above the workspace, the outermost first
+    _exclude: tuple[str, pathspec.GitIgnoreSpec | None] = ("", None)  # the repository's root, its exclude file
+
+    def __post_init__(self) -> None:
+        top = _repository(self.workspace)
+        if top:
+            self._exclude = (top, self._read(os.path.join(top, ".git", "info", "exclude")))
+            chain = _chain(top, self.workspace)
+            if not any(self._by_git(full, chain[:index], True) for index, full in enumerate(chain) if index):
+                self._above = chain[:-1]
+        self._roo = self._read(os.path.join(self.workspace, ".rooignore"))
+
+    def ignores(self, relative: str, is_folder: bool) -> str | None:
+        """Why `relative` (inside the workspace, all its parents not ignored) is left out, or None."""
+        name = os.path.basename(relative)
+        posix = relative.replace(os.sep, "/")
+        if name.startswith("."):
+            return "hidden"
+        if is_folder and (name in IGNORED_NAMES or f"/{posix}".endswith(tuple("/" + t for t in IGNORED_TAILS))):
+            return "ignored folder"
+        full = os.path.join(self.workspace, relative)
+        if self._by_git(full, self._above + _chain(self.workspace, os.path.dirname(full)), is_folder):
+            return ".gitignore"
+        if self._roo and self._roo.match_file(posix + "/" * is_folder):
+            return ".rooignore"
+        return None
+
+    def _by_git(self, full: str, bases: list[str], is_folder: bool) -> bool:
+        """What the .gitignore files in `bases` (outermost first) and the exclude file say."""
+        for base in reversed(bases):
+            if base not in self._specs:
+                self._specs[base] = self._read(os.path.join(base, ".gitignore"))
+            verdict = _verdict(self._specs[base], base, full, is_folder)
+            if verdict is not None:
+                return verdict
+        root, exclude = self._exclude
+        return bool(_verdict(exclude, root, full, is_folder))
+
+    def _read(self, path: str) -> pathspec.GitIgnoreSpec | None:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return pathspec.GitIgnoreSpec.from_lines(file.read().splitlines())
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except OSError as error:
+            self.warnings.append(f"{path}: {error.strerror}; its rules are not applied")
+            return None
+
+
+def _repository(folder: str) -> str | None:
+    """The nearest folder at or above that holds a .git."""
+    while not os.path.exists(os.path.join(folder, ".git")):
+        if os.path.dirname(folder) == folder:
+            return None
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _chain(top: str, folder: str) -> list[str]:
+    """`top` and every folder from it down to `folder`, which lies at or below it."""
+    chain = [folder]
+    while chain[0] != top:
+        chain.insert(0, os.path.dirname(chain[0]))
+    return chain
+
+
+def _verdict(spec: pathspec.GitIgnoreSpec | None, base: str, full: str, is_folder: bool) -> bool | None:
+    """True: ignored, False: brought back by a `!` pattern, None: this file says nothing."""
+    if spec is None or not spec.patterns:
+        return None
+    posix = os.path.relpath(full, base).replace(os.sep, "/")
+    return spec.check_file(posix + "/" * is_folder).include

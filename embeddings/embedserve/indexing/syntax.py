@@ -1,0 +1,149 @@
+"""Cuts source code along its syntax tree: a definition is a piece, what lies between is packed.
+
+One pass over the tree, in file order. A definition of several lines that fits into a piece becomes one, with the
+comment or attributes directly above it. One that is too large is opened: its signature and statements are
+packed, the definitions inside it become pieces of their own. Everything else (imports, constants,
+statements) is collected and packed. Every line goes to one piece at the most, and pieces are whole lines.
+
+It needs no query for each language: the kinds of node that define something have telling names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from embedserve.indexing.text import MAX_CHARS, MIN_CHARS, Lines, Piece, Span, pack
+
+MAX_DEPTH = 200  # generated code nests without end; deeper parts are cut by lines
+
+_NODES = """
+function_definition class_definition decorated_definition
+function_declaration generator_function_declaration class_declaration abstract_class_declaration
+method_definition interface_declaration type_alias_declaration enum_declaration export_statement
+lexical_declaration variable_declaration internal_module ambient_declaration
+method_declaration type_declaration const_declaration constructor_declaration record_declaration
+annotation_type_declaration property_declaration struct_declaration namespace_declaration
+file_scoped_namespace_declaration delegate_declaration object_declaration protocol_declaration
+companion_object trait_declaration trait_definition object_definition enum_definition
+function_item struct_item enum_item trait_item impl_item mod_item macro_definition union_item type_item
+struct_specifier enum_specifier class_specifier union_specifier type_definition namespace_definition
+template_declaration method singleton_method class module
+value_definition module_definition module_type_definition
+contract_declaration library_declaration modifier_definition event_definition
+test_declaration rule_set media_statement block table table_array_element
+create_table create_function create_view statement element script_element style_element
+init_declaration extension_definition given_definition
+"""
+DEFINITIONS = frozenset(_NODES.split())
+# `block` and `statement` define something in HCL and SQL only; elsewhere they are bodies.
+_AMBIGUOUS = {"block": "hcl", "statement": "sql", "table": "toml", "element": "html"}
+
+
+def cut_syntax(lines: Lines, tree: Any, language: str) -> Iterator[Piece]:
+    """Pieces of a parsed file, in order. `tree`: of tree-sitter, made from the same text."""
+    cutter = _Cutter(lines, language)
+    cutter.children(tree.root_node, depth=0)
+    cutter.flush()
+    return (piece for group in cutter.groups for piece in pack(lines, group))
+
+
+class _Cutter:
+    def __init__(self, lines: Lines, language: str) -> None:
+        self.lines = lines
+        self.language = language
+        self.groups: list[list[Span]] = []
+        self._loose: list[Span] = []  # what lies between definitions
+        self._above: list[Span] = []  # comments that may belong to the next definition
+        self._row = 0  # the first row that no span has taken
+
+    def children(self, node: Any, depth: int) -> None:
+        for child in node.children:
+            span = (max(child.start_point[0], self._row), _last_row(child))
+            if span[1] < span[0]:
+                continue
+            if _is_leading(child):
+                self._add(self._above, span)
+            elif self._defines(child, span):
+                self._definition(child, span, depth)
+            else:
+                self._settle()
+                if self._fits(span) or not child.child_count or depth > MAX_DEPTH:
+                    self._add(self._loose, span)
+                else:
+                    self.children(child, depth + 1)
+                    self._settle()
+
+    def flush(self) -> None:
+        """End the group: nothing before is packed with anything after."""
+        self._settle()
+        if self._loose:
+            self.groups.append(self._loose)
+            self._loose = []
+
+    def _definition(self, node: Any, span: Span, depth: int) -> None:
+        above = self._above
+        self._above = []
+        while above and above[-1][1] + 1 < span[0]:  # a blank line parts a comment from what follows
+            self._loose.extend(above)
+            above = []
+        whole = (above[0][0], span[1]) if above else span
+        if self._fits(whole):
+            whole = self._with_scrap(whole)
+            self.flush()
+            self.groups.append([whole])
+            self._row = span[1] + 1
+            return
+        self.flush()
+        self._loose = above
+        if depth > MAX_DEPTH or not node.child_count:
+            self._add(self._loose, span)
+        else:
+            self.children(node, depth + 1)
+        self.flush()
+
+    def _defines(self, node: Any, span: Span) -> bool:
+        kind = node.type
+        return (
+            node.is_named
+            and kind in DEFINITIONS
+            and _AMBIGUOUS.get(kind, self.language) == self.language
+            and span[1] > span[0]
+            and self.lines.size(span) >= MIN_CHARS
+        )
+
+    def _with_scrap(self, span: Span) -> Span:
+        """Take in what was collected when it is too small for a piece of its own (`class A:`, a constant)."""
+        if not self._loose:
+            return span
+        scrap = (self._loose[0][0], self._loose[-1][1])
+        whole = (scrap[0], span[1])
+        if len(self.lines.text(scrap).strip()) >= MIN_CHARS or not self._fits(whole):
+            return span
+        if any(character.isalnum() for character in self.lines.text(scrap)):  # more than closing brackets
+            self._loose = []
+            return whole
+        return span
+
+    def _fits(self, span: Span) -> bool:
+        return self.lines.size(span) <= MAX_CHARS
+
+    def _settle(self) -> None:
+        """Comments that turned out to stand above no definition."""
+        self._loose.extend(self._above)
+        self._above = []
+
+    def _add(self, spans: list[Span], span: Span) -> None:
+        spans.append(span)
+        self._row = span[1] + 1
+
+
+def _last_row(node: Any) -> int:
+    row, column = node.end_point
+    return row - 1 if column == 0 and row > node.start_point[0] else row
+
+
+def _is_leading(node: Any) -> bool:
+    return node.is_named and (
+        "comment" in node.type or node.type in ("attribute_item", "decorator", "annotation", "attribute_list")
+    )

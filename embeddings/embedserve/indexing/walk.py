@@ -1,0 +1,83 @@
+"""The files of a workspace that are indexed, and for each of the others why not.
+
+A depth-first walk in name order without recursion. Symbolic links are not followed: a link into the workspace
+is indexed under its target's own path, a link out of it is not part of the workspace, and a loop cannot
+arise. Nothing is opened here but ignore files: size and kind come from `lstat`, so that a 200 MB
+file or a pipe costs nothing. What could not be read is named in `unreadable`, so that its points are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from dataclasses import dataclass, field
+
+from embedserve.indexing.ignore import Rules
+from embedserve.indexing.languages import language_of
+from embedserve.indexing.workspace import shown_path
+
+MAX_FILE_BYTES = 1024 * 1024
+
+
+@dataclass
+class Walk:
+    """`files`: paths inside the workspace, in order. `skipped`: reason -> count, for files of a kind that
+    is indexed. `unreadable`: paths (files or folders) whose content is unknown. `warnings`: for a person."""
+
+    files: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    unreadable: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def cannot_read(self, relative: str, error: OSError) -> None:
+        self.unreadable.append(relative)
+        self.skipped["unreadable"] += 1
+        self.warnings.append(f"{shown_path(relative) or '.'}: {error.strerror or error}; kept as it was indexed")
+
+
+def walk(workspace: str) -> Walk:
+    """Walk `workspace`; raises nothing for what lies inside it."""
+    found, rules = Walk(), Rules(workspace)
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(os.path.join(workspace, folder)) as entries:
+                names = sorted(entries, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue  # removed since its parent was read
+        except OSError as error:
+            found.cannot_read(folder, error)
+            continue
+        inner = [path for entry in names if (path := _visit(entry, folder, rules, found)) is not None]
+        folders.extend(reversed(inner))
+    found.warnings.extend(rules.warnings)
+    return found
+
+
+def _visit(entry: os.DirEntry[str], folder: str, rules: Rules, found: Walk) -> str | None:
+    """Note a file, or return the folder to enter."""
+    relative = os.path.join(folder, entry.name)
+    try:
+        info = entry.stat(follow_symlinks=False)
+    except OSError:
+        return None  # removed meanwhile
+    is_folder = stat.S_ISDIR(info.st_mode)
+    if not is_folder and language_of(relative) is None:
+        return None
+    if stat.S_ISLNK(info.st_mode):
+        found.skipped["symbolic link"] += 1
+    elif reason := rules.ignores(relative, is_folder):
+        if not is_folder:
+            found.skipped[reason] += 1
+    elif is_folder:
+        return relative
+    elif not stat.S_ISREG(info.st_mode):
+        found.skipped["not a file"] += 1
+    elif info.st_size > MAX_FILE_BYTES:
+        found.skipped["over 1 MiB"] += 1
+        found.warnings.append(f"{shown_path(relative)}: {info.st_size / 2**20:.1f} MiB, over 1 MiB; not indexed")
+    else:
+        found.files.append(relative)
+    return None

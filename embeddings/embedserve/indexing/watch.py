@@ -1,0 +1,64 @@
+"""Keeps an index equal to its folder: index once, then again whenever files change.
+
+Events are gathered for half a second; only the files that they name are read again (all of them when an ignore
+file changed). When Qdrant or the service is away, what changed is kept and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from watchfiles import awatch
+
+from embedserve.errors import IndexingFailed
+from embedserve.indexing.sync import Indexer, Report
+
+RETRY_MS = 10_000
+IGNORE_FILES = frozenset({".gitignore", ".rooignore"})
+
+
+async def watch(indexer: Indexer, new_report: Callable[[], Report], done: Callable[[Report], None]) -> None:
+    """Runs until cancelled. `done` is told of every run that changed something."""
+    workspace = indexer.store.workspace
+    changes = awatch(
+        workspace,
+        watch_filter=None,
+        debounce=500,
+        rust_timeout=RETRY_MS,
+        yield_on_timeout=True,
+        ignore_permission_denied=True,
+    )
+    upcoming = asyncio.ensure_future(anext(changes))  # watches already while the first run goes on
+    try:
+        left: set[str] | None = None
+        while True:
+            if left is None or left:
+                await _attempt(indexer, report := new_report(), left)
+                if report.complete:
+                    left = set()
+                if report.embedded or report.deleted or report.complete:
+                    done(report)
+            left = _add(left, {os.path.relpath(path, workspace) for _kind, path in await upcoming})
+            upcoming = asyncio.ensure_future(anext(changes))
+    finally:
+        upcoming.cancel()
+
+
+def _add(left: set[str] | None, changed: set[str]) -> set[str] | None:
+    """The paths to read again, None for all of them."""
+    if left is None or any(os.path.basename(path) in IGNORE_FILES for path in changed):
+        return None
+    return left | {path for path in changed if not _hidden(path)}
+
+
+async def _attempt(indexer: Indexer, report: Report, changed: set[str] | None) -> None:
+    try:
+        await indexer.sync(report, changed)
+    except IndexingFailed as error:
+        indexer.display.note(f"{error.message} (trying again)")
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split(os.sep))

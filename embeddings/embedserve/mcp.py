@@ -1,0 +1,113 @@
+"""Code search for agents: an MCP server with two tools, `search_code` and `index_status`, over stdio.
+
+A thin layer on `indexing.search`; it holds no state between calls, so that a service or a Qdrant that was
+restarted is found again. Errors become tool errors with the sentence that says what to do. Nothing but the
+protocol goes to stdout.
+
+(The official SDK is imported absolutely as `mcp`; this module is `embedserve.mcp`.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from embedserve import __version__
+from embedserve.errors import IndexingFailed, MissingExtra
+from embedserve.indexing.embedder import Embedder
+from embedserve.indexing.search import Hit, Query, indexed, nearest_indexed, search
+from embedserve.indexing.store import Store, connect
+from embedserve.indexing.workspace import workspace_path
+
+try:
+    from mcp.server.mcpserver import MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
+except ImportError:
+    raise MissingExtra("embedserve mcp", "search") from None
+
+INSTRUCTIONS = (
+    "Finds code in the indexed workspace by meaning. Ask in words for what the code does, as a docstring would "
+    "say it; use text search for exact names. Lines and paths in the answers are those of the last indexing run."
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where everything is. `search_above`: take the nearest indexed folder at or above `workspace`."""
+
+    workspace: str
+    search_above: bool
+    embeddings_url: str
+    api_key: str | None
+    model: str | None
+    qdrant_url: str
+    qdrant_api_key: str | None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[Store, Embedder]]:
+        """The workspace's store and an embedder; IndexingFailed inside becomes a tool error."""
+        client = connect(self.qdrant_url, self.qdrant_api_key)
+        embedder = Embedder(self.embeddings_url, self.api_key, self.model, patience=20.0)
+        try:
+            store = Store(client, self.qdrant_url, workspace_path(self.workspace))
+            if self.search_above:
+                nearest = nearest_indexed(store.workspace, await store.collections())
+                store = Store(client, self.qdrant_url, nearest)
+            yield store, embedder
+        except IndexingFailed as error:
+            raise ToolError(error.message) from None
+        finally:
+            await embedder.close()
+            await client.close()
+
+
+def build(connection: Connection) -> MCPServer:
+    """The server with its two tools."""
+    server = MCPServer("embedserve", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
+
+    @server.tool(structured_output=False)
+    async def search_code(
+        query: Annotated[str, Field(description="What the code does, in words")],
+        path_prefix: Annotated[str, Field(description="Only below this folder of the workspace")] = "",
+        language: Annotated[str | None, Field(description="Only this language, such as python or ts")] = None,
+        limit: Annotated[int, Field(description="Most results", ge=1, le=50)] = 10,
+        min_score: Annotated[float | None, Field(description="Only scores of at least this")] = None,
+    ) -> str:
+        """Find code by meaning. Gives path:lines, a similarity score and the code, the best first."""
+        async with connection.open() as (store, embedder):
+            hits = await search(store, embedder, Query(query, limit, min_score, path_prefix, language))
+            status = await indexed(store)
+        warning = "" if status.complete is not False else "(indexing is not complete: there may be more)\n\n"
+        return warning + ("\n\n".join(_shown(hit) for hit in hits) or "nothing found")
+
+    @server.tool()
+    async def index_status() -> dict[str, Any]:
+        """Which workspace is indexed, with which model, how many chunks, and whether indexing was completed."""
+        async with connection.open() as (store, _embedder):
+            status = await indexed(store)
+        updated = status.updated_at
+        return {
+            "workspace": store.workspace,
+            "collection": status.collection,
+            "chunks": status.points,
+            "dimension": status.dimension,
+            "model": status.model,
+            "complete": status.complete,
+            "updated_at": datetime.fromtimestamp(updated, UTC).isoformat(timespec="seconds") if updated else None,
+        }
+
+    return server
+
+
+def serve_stdio(connection: Connection) -> None:
+    """Serve until stdin closes."""
+    build(connection).run("stdio")
+
+
+def _shown(hit: Hit) -> str:
+    return f"{hit.path}:{hit.start_line}-{hit.end_line} (score {hit.score:.3f})\n```\n{hit.code}\n```"
