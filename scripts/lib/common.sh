@@ -1,0 +1,168 @@
+# shellcheck shell=bash
+# What every part of manage.sh needs: messages, settings from .env, HTTP, ports, the lock. Knows no service.
+
+ME=${ROOT}/scripts/manage.sh
+RUN="$ROOT/.run" # pid files, logs, the lock: git-ignored
+VENV="$ROOT/.venv"
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'manage.sh: %s\n' "$*" >&2; }
+
+# die CODE MESSAGE [WHAT TO DO]...
+die() {
+  local code=$1 line
+  shift
+  warn "$1"
+  shift
+  for line in "$@"; do [ -n "$line" ] && printf '  %s\n' "$line" >&2; done
+  exit "$code"
+}
+
+# Reads .env at the repository's root. It is never executed, and what the environment already has wins, as in
+# Docker Compose. An empty value means unset.
+load_env() {
+  local line name value
+  if [ -f "$ROOT/.env" ]; then
+    while IFS= read -r line || [ -n "$line" ]; do
+      line=${line%$'\r'}
+      line=${line#"${line%%[![:space:]]*}"}
+      line=${line#export }
+      case $line in '' | \#*) continue ;; *=*) ;; *) die 2 "$ROOT/.env: this line is not NAME=value: $line" ;; esac
+      name=${line%%=*} value=${line#*=}
+      case $name in *[!A-Za-z0-9_]* | [0-9]* | '') die 2 "$ROOT/.env: '$name' is not a variable's name." ;; esac
+      case $value in
+        \"*\") value=${value#\"} value=${value%\"} ;;
+        \'*\') value=${value#\'} value=${value%\'} ;;
+        *)
+          value=${value%%[[:space:]]#*} # a comment after the value
+          value=${value%"${value##*[![:space:]]}"}
+          ;;
+      esac
+      eval "[ -n \"\${$name+set}\" ]" || export "$name=$value" # eval sees a checked name only
+    done <"$ROOT/.env"
+  fi
+  # SEMAPHORE_VALUE is the name that the original service had.
+  if [ -n "${SEMAPHORE_VALUE:-}" ] && [ -z "${EMBEDDING_SEMAPHORE_VALUE:-}" ]; then
+    export EMBEDDING_SEMAPHORE_VALUE="$SEMAPHORE_VALUE"
+  fi
+  check_port_setting EMBEDDING_PORT "${EMBEDDING_PORT:-4000}"
+  check_port_setting QDRANT_PORT "${QDRANT_PORT:-6333}"
+}
+
+check_port_setting() {
+  case $2 in
+    *[!0-9]* | '' | 0 | ??????*) die 2 "$1=$2 is not a port (1 to 65535)." ;;
+  esac
+}
+
+# http_get URL: sets HTTP_CODE (000: no answer) and HTTP_BODY. Never goes through a proxy.
+http_get() {
+  local answer
+  if command -v curl >/dev/null 2>&1; then
+    answer=$(curl -s --noproxy '*' --max-time 5 -w '\n%{http_code}' "$1" 2>/dev/null)
+  else
+    answer=$(python3 -c '
+import sys, urllib.error, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+try:
+    reply = opener.open(sys.argv[1], timeout=5)
+except urllib.error.HTTPError as error:
+    reply = error
+print(reply.read().decode() + "\n" + str(reply.status))' "$1" 2>/dev/null)
+  fi
+  HTTP_CODE=${answer##*$'\n'}
+  HTTP_BODY=${answer%$'\n'*}
+  case $HTTP_CODE in [1-5][0-9][0-9]) ;; *) HTTP_CODE=000 HTTP_BODY='' ;; esac
+}
+
+# json_field NAME <<<JSON: the first value under that name; enough for our own /health and /ready.
+json_field() {
+  grep -oE "\"$1\" *: *(\"([^\"\\\\]|\\\\.)*\"|[^,}\"]+)" | head -n 1 |
+    sed -e 's/^"[^"]*" *: *//' -e 's/^"//' -e 's/"$//' -e 's/\\"/"/g' -e 's/[[:space:]]*$//'
+}
+
+port_taken() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
+
+# port_owner PORT: who listens there, in words.
+port_owner() {
+  local name pid=''
+  if docker_answers; then
+    name=$(docker ps --filter "publish=$1" --format '{{.Names}}' 2>/dev/null | head -n 1)
+    [ -n "$name" ] && { printf 'the container %s' "$name"; return; }
+  fi
+  if command -v lsof >/dev/null 2>&1; then
+    pid=$(lsof -nP -t "-iTCP:$1" -sTCP:LISTEN 2>/dev/null | head -n 1)
+  fi
+  if [ -z "$pid" ] && command -v ss >/dev/null 2>&1; then
+    pid=$(ss -ltnpH "sport = :$1" 2>/dev/null | sed -n 's/.*pid=\([0-9]*\).*/\1/p' | head -n 1)
+  fi
+  if [ -n "$pid" ]; then
+    printf 'pid %s (%s)' "$pid" "$(command_of "$pid" | cut -c 1-100)"
+  else
+    printf 'a process that cannot be seen from this account (try: sudo lsof -i :%s)' "$1"
+  fi
+}
+
+# command_of PID: its command line; empty when it is gone (or only waits to be reaped).
+command_of() {
+  if [ -d /proc/self ]; then
+    [ -r "/proc/$1/cmdline" ] && tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null
+  else
+    ps -p "$1" -o command= 2>/dev/null
+  fi
+}
+
+# run_visibly MESSAGE LOG COMMAND...: runs it with its output in LOG, shows that time passes, returns its status.
+run_visibly() {
+  local message=$1 log=$2 pid began=$SECONDS shown=0 status
+  shift 2
+  "$@" >>"$log" 2>&1 </dev/null &
+  pid=$!
+  # A background command of a script ignores Ctrl-C; without this it would go on alone.
+  trap 'kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; say; warn "interrupted"; exit 130' INT TERM
+  [ -t 1 ] || say "$message"
+  while kill -0 "$pid" 2>/dev/null; do
+    progress "$message" $((SECONDS - began))
+    sleep 0.3
+  done
+  wait "$pid"
+  status=$?
+  trap - INT TERM
+  progress_end
+  return $status
+}
+
+# progress MESSAGE SECONDS: one line that is rewritten on a terminal, a line every ten seconds elsewhere.
+progress() {
+  if [ -t 1 ]; then
+    printf '\r\033[K%s ... %s s' "$1" "$2"
+  elif [ "$2" -ge $((shown + 10)) ]; then
+    shown=$2
+    say "$1 ... $2 s"
+  fi
+}
+
+progress_end() { [ ! -t 1 ] || printf '\r\033[K'; }
+
+# One manage.sh at a time changes the state of this checkout: a hotkey pressed twice must not start two servers.
+take_lock() {
+  local holder said=''
+  mkdir -p "$RUN"
+  until mkdir "$RUN/lock" 2>/dev/null; do
+    holder=$(cat "$RUN/lock/pid" 2>/dev/null)
+    case $(command_of "${holder:-0}") in
+      *manage.sh*)
+        [ -n "$said" ] || say "waiting for another manage.sh (pid $holder) to finish"
+        said=1
+        ;;
+      *)
+        # A holder that has not written its pid yet gets a moment before the lock counts as stale.
+        sleep 0.2
+        [ "$(cat "$RUN/lock/pid" 2>/dev/null)" = "$holder" ] && rm -rf "$RUN/lock"
+        ;;
+    esac
+    sleep 0.3
+  done
+  echo $$ >"$RUN/lock/pid"
+  trap 'rm -rf "$RUN/lock"' EXIT
+}

@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# A service as a container, through its compose file (docker compose v2, or docker-compose 1.29).
+
+container_of() { case $1 in jina) echo jina-openai ;; qdrant) echo qdrant ;; esac; }
+
+DOCKER_ANSWERS=''
+docker_answers() {
+  if [ -z "$DOCKER_ANSWERS" ]; then
+    if command -v docker >/dev/null 2>&1 && docker info >/dev/null 2>&1; then DOCKER_ANSWERS=yes; else DOCKER_ANSWERS=no; fi
+  fi
+  [ "$DOCKER_ANSWERS" = yes ]
+}
+
+docker_needed() {
+  docker_answers && return
+  if command -v docker >/dev/null 2>&1; then
+    die 4 "no Docker Engine answers (docker info fails)." "Start Docker, or run without it: $ME start --native"
+  fi
+  die 4 "Docker is not installed." "Install it (https://docs.docker.com/get-docker/), or run without it: $ME start --native"
+}
+
+docker_state() { docker inspect -f "$2" "$(container_of "$1")" 2>/dev/null; }
+docker_running() { docker_answers && [ "$(docker_state "$1" '{{.State.Running}}')" = true ]; }
+
+compose() { # compose SERVICE WORDS...
+  local folder files
+  case $1 in jina) folder="$ROOT/embeddings" ;; *) folder="$ROOT/$1" ;; esac
+  files=(-f "$folder/docker-compose.yml")
+  if [ "$1" = jina ] && [ "${EMBEDDING_DEVICE:-}" = cuda ]; then files=("${files[@]}" -f "$folder/docker-compose.gpu.yml"); fi
+  shift
+  if docker compose version >/dev/null 2>&1; then
+    docker compose "${files[@]}" "$@"
+  elif command -v docker-compose >/dev/null 2>&1; then
+    docker-compose "${files[@]}" "$@"
+  else
+    die 4 "Docker answers, but Compose is not installed (neither 'docker compose' nor 'docker-compose')." \
+      "Install the Compose plugin, or run without Docker: $ME start --native"
+  fi
+}
+
+docker_start() {
+  docker_needed
+  say "$1: starting the container $(container_of "$1") (the first time builds or pulls its image)"
+  compose "$1" up -d --build ||
+    die 1 "$1: Docker could not start it; its own message is above." "Run without Docker: $ME start $1 --native"
+}
+
+# The restart policy hides a crash: a container that came back once while we wait has failed.
+docker_failed() {
+  case $(docker_state "$1" '{{.State.Status}} {{.RestartCount}}') in 'running 0' | 'created 0') return 1 ;; *) return 0 ;; esac
+}
+
+docker_stop() { docker stop "$(container_of "$1")" >/dev/null; } # the compose file's stop_grace_period holds
+docker_forget() { docker stop -t 1 "$(container_of "$1")" >/dev/null 2>&1; } # or it would restart for ever
+
+docker_tail() { # docker_tail SERVICE LINES [follow]
+  if [ -n "${3:-}" ]; then
+    docker logs --tail "$2" -f "$(container_of "$1")" 2>&1
+  else
+    docker logs --tail "$2" "$(container_of "$1")" 2>&1
+  fi
+}
+
+docker_embedserve() { docker exec jina-openai embedserve "$@"; }
+
+docker_memory() { # bytes are not to be had from the command line; Docker's own words are
+  docker stats --no-stream --format '{{.MemUsage}}' "$(container_of "$1")" 2>/dev/null | sed 's, */.*,,'
+}
+
+docker_uptime() {
+  docker ps --filter "name=^$(container_of "$1")\$" --format '{{.Status}}' 2>/dev/null | sed -e 's/^Up //' -e 's/ (.*//'
+}
+docker_label() { echo "docker, $(container_of "$1")"; }

@@ -1,0 +1,251 @@
+# shellcheck shell=bash
+# start, stop, restart, status, logs and warmup, whatever the service and the runtime. RUNTIME_verb SERVICE does the
+# work (lib/native.sh, lib/docker.sh).
+
+START_TIMEOUT=${EMBEDSERVE_START_TIMEOUT:-900} # a first start may download a model
+
+port_of() { case $1 in jina) echo "${EMBEDDING_PORT:-4000}" ;; qdrant) echo "${QDRANT_PORT:-6333}" ;; esac; }
+
+address_of() { # where we reach it: a server on every address answers on loopback
+  local host=127.0.0.1
+  if [ "$1" = jina ]; then host=${EMBEDDING_HOST:-127.0.0.1}; fi
+  case $host in 0.0.0.0 | '::' | localhost) host=127.0.0.1 ;; esac
+  echo "$host"
+}
+
+url_of() { echo "http://$(address_of "$1"):$(port_of "$1")"; }
+ready_path() { case $1 in jina) echo /ready ;; qdrant) echo /readyz ;; esac; }
+
+# where_runs SERVICE: native, docker or nothing.
+where_runs() {
+  if native_pid "$1" >/dev/null; then echo native; elif docker_running "$1"; then echo docker; fi
+}
+
+# choose_runtime WANTED
+choose_runtime() {
+  local wanted=${1:-${EMBEDSERVE_RUNTIME:-auto}}
+  case $wanted in
+    docker | native) echo "$wanted" ;;
+    auto) if docker_answers; then echo docker; else echo native; fi ;;
+    *) die 2 "EMBEDSERVE_RUNTIME=$wanted is not auto, docker or native." ;;
+  esac
+}
+
+# each SERVICES FUNCTION ARGUMENTS...: every service in turn, each in a subshell so that one's failure does not keep
+# the other from its turn; returns the last failure.
+each() {
+  local services=$1 function=$2 service status=0
+  shift 2
+  for service in $services; do ("$function" "$service" "$@") || status=$?; done
+  return $status
+}
+
+do_start() {
+  take_lock
+  # The database first: what one sees last is the warm embedding.
+  case $1 in *jina*qdrant*) each "qdrant jina" start_one "$2" ;; *) each "$1" start_one "$2" ;; esac
+}
+
+start_one() {
+  local service=$1 wanted=$2 where runtime
+  where=$(where_runs "$service")
+  if [ -n "$where" ]; then
+    if [ -n "$wanted" ] && [ "$wanted" != "$where" ]; then
+      die 1 "$service runs already, in the other runtime ($("${where}_label" "$service"))." "Stop it first: $ME stop $service"
+    fi
+    say "$service is already running ($("${where}_label" "$service")) on $(url_of "$service")"
+    wait_ready "$service" "$where"
+    return
+  fi
+  if port_taken "$(address_of "$service")" "$(port_of "$service")"; then
+    die 5 "$service cannot start: port $(port_of "$service") is taken by $(port_owner "$(port_of "$service")")." \
+      "Stop that, or choose another port: $(port_variable "$service")=... in $ROOT/.env"
+  fi
+  runtime=$(choose_runtime "$wanted") || exit $?
+  "${runtime}_start" "$service"
+  wait_ready "$service" "$runtime"
+  say "$service is ready ($("${runtime}_label" "$service")) on $(url_of "$service")"
+  show_notice "$service"
+  if [ "$service" = jina ]; then warmup_one jina; fi
+}
+
+port_variable() { case $1 in jina) echo EMBEDDING_PORT ;; qdrant) echo QDRANT_PORT ;; esac; }
+
+wait_ready() { # wait_ready SERVICE RUNTIME
+  local service=$1 runtime=$2 began=$SECONDS shown=0 why
+  while :; do
+    http_get "$(url_of "$service")$(ready_path "$service")"
+    if [ "$HTTP_CODE" = 200 ]; then break; fi
+    if "${runtime}_failed" "$service"; then
+      progress_end
+      show_last_lines "$service" "$runtime"
+      "${runtime}_forget" "$service"
+      die 1 "$service ended while starting." "The reason is in the lines above. All of them: $ME logs $service"
+    fi
+    if [ $((SECONDS - began)) -ge "$START_TIMEOUT" ]; then
+      progress_end
+      show_last_lines "$service" "$runtime"
+      die 6 "$service is not ready after $START_TIMEOUT s; it was left running." \
+        "Follow it: $ME logs -f $service    Stop it: $ME stop $service    Longer: EMBEDSERVE_START_TIMEOUT=3600"
+    fi
+    why=$(json_field message <<<"$HTTP_BODY")
+    progress "waiting for $service${why:+ ($why)}" $((SECONDS - began))
+    sleep 0.3
+  done
+  progress_end
+}
+
+show_last_lines() {
+  warn "the last lines of $1's log:"
+  "${2}_tail" "$1" 20 | sed 's/^/  | /' >&2
+}
+
+show_notice() { # a fallback model is never served in silence
+  local notice
+  [ "$1" = jina ] || return 0
+  http_get "$(url_of jina)/health"
+  notice=$(json_field notice <<<"$HTTP_BODY")
+  case $notice in '' | null) ;; *) say "NOTE: $notice" ;; esac
+}
+
+do_stop() {
+  take_lock
+  each "$1" stop_one "$2"
+}
+
+stop_one() {
+  local service=$1 wanted=$2 where stopped=''
+  if [ "$wanted" = docker ]; then docker_needed; fi
+  for where in native docker; do
+    if [ -n "$wanted" ] && [ "$wanted" != "$where" ]; then continue; fi
+    if [ "$where" = native ]; then native_pid "$service" >/dev/null || continue; else docker_running "$service" || continue; fi
+    "${where}_stop" "$service" || die 1 "$service could not be stopped; the message is above."
+    say "$service stopped ($where)"
+    stopped=1
+  done
+  if [ -z "$stopped" ]; then
+    if [ -f "$RUN/$service.pid" ] && [ "$wanted" != docker ]; then
+      say "$service is not running: it died (pid $(cat "$RUN/$service.pid")); took away its pid file. See: $ME logs $service"
+      rm -f "$RUN/$service.pid"
+    else
+      say "$service is not running"
+    fi
+  fi
+}
+
+do_restart() {
+  local service status=0 where
+  take_lock
+  case $1 in *jina*qdrant*) set -- "qdrant jina" "$2" ;; esac
+  for service in $1; do
+    where=$(where_runs "$service")
+    (stop_one "$service" '') && (start_one "$service" "${2:-$where}") || status=$?
+  done
+  return $status
+}
+
+do_status() {
+  local status=0
+  printf '%-8s %-22s %-9s %-32s %-5s %-9s %s\n' SERVICE RUNNING HEALTHY MODEL DIM MEMORY UPTIME
+  each "$1" status_one "$2" || status=$?
+  return $status
+}
+
+status_one() {
+  local service=$1 where healthy=yes detail=''
+  where=$(where_runs "$service")
+  if [ -z "$where" ] || { [ -n "$2" ] && [ "$2" != "$where" ]; }; then
+    printf '%-8s %-22s %-9s\n' "$service" no -
+    if [ -f "$RUN/$service.pid" ] && [ -z "$where" ]; then
+      say "  it died: pid $(cat "$RUN/$service.pid") is gone. Why: $ME logs $service    Again: $ME start $service"
+    elif [ -z "$where" ] && port_taken "$(address_of "$service")" "$(port_of "$service")"; then
+      say "  port $(port_of "$service") is taken by $(port_owner "$(port_of "$service")")"
+    fi
+    exit 3
+  fi
+  http_get "$(url_of "$service")$(ready_path "$service")"
+  if [ "$HTTP_CODE" != 200 ]; then
+    healthy=no
+    detail=$(json_field message <<<"$HTTP_BODY")
+    detail=${detail:-"no answer on $(url_of "$service")$(ready_path "$service")"}
+  fi
+  "status_$service" "$where" "$healthy"
+  if [ -n "$detail" ]; then say "  not healthy: $detail"; fi
+  show_notice "$service" | sed 's/^/  /'
+  [ "$healthy" = yes ] || exit 3
+}
+
+status_row() { printf '%-8s %-22s %-9s %-32s %-5s %-9s %s\n' "$@"; }
+
+status_jina() {
+  local model dimension memory uptime
+  http_get "$(url_of jina)/health"
+  model=$(json_field model <<<"$HTTP_BODY") dimension=$(json_field embedding_dim <<<"$HTTP_BODY")
+  memory=$(json_field rss_bytes <<<"$HTTP_BODY") uptime=$(json_field uptime_seconds <<<"$HTTP_BODY")
+  status_row jina "$("${1}_label" jina)" "$2" "${model:--}" "${dimension:--}" "$(megabytes "$memory")" "$(duration "${uptime%%.*}")"
+}
+
+status_qdrant() {
+  local version
+  http_get "$(url_of qdrant)/"
+  version=$(json_field version <<<"$HTTP_BODY")
+  status_row qdrant "$("${1}_label" qdrant)" "$2" "${version:+version $version}" - \
+    "$(megabytes "$("${1}_memory" qdrant)")" "$("${1}_uptime" qdrant)"
+}
+
+megabytes() {
+  case $1 in '' | null) echo - ;; *[!0-9]*) echo "$1" ;; *) echo "$(($1 / 1048576)) MB" ;; esac
+}
+
+duration() {
+  case $1 in
+    '' | *[!0-9]*) echo - ;;
+    *) if [ "$1" -lt 60 ]; then echo "$1 s"; elif [ "$1" -lt 3600 ]; then echo "$(($1 / 60)) min"; else echo "$(($1 / 3600)) h $(($1 % 3600 / 60)) min"; fi ;;
+  esac
+}
+
+do_logs() {
+  local service followers=''
+  if [ -z "$3" ]; then
+    each "$1" logs_one "$2" ''
+    return
+  fi
+  for service in $1; do
+    logs_one "$service" "$2" follow &
+    followers="$followers $!"
+  done
+  # shellcheck disable=SC2064,SC2086  # the pids of now, each a word
+  trap "kill $followers 2>/dev/null; exit 130" INT TERM
+  wait
+}
+
+logs_one() {
+  local runtime=$2
+  # Not running: the native log if there is one, else the stopped container's.
+  runtime=${runtime:-$(where_runs "$1")}
+  if [ -z "$runtime" ]; then
+    runtime=native
+    if [ ! -f "$RUN/$1.log" ] && docker_answers && [ -n "$(docker_state "$1" '{{.Id}}')" ]; then runtime=docker; fi
+  fi
+  say "== $1 ($runtime)"
+  "${runtime}_tail" "$1" 100 "$3"
+}
+
+do_warmup() { each "$1" warmup_one; }
+
+warmup_one() {
+  local service=$1 where
+  where=$(where_runs "$service")
+  [ -n "$where" ] || die 3 "$service is not running." "Start it: $ME start $service"
+  if [ "$service" = qdrant ]; then
+    http_get "$(url_of qdrant)/collections"
+    [ "$HTTP_CODE" = 200 ] || die 1 "qdrant does not list its collections (HTTP $HTTP_CODE)." "See: $ME logs qdrant"
+    say "qdrant answers on $(url_of qdrant)"
+    return
+  fi
+  if [ "$where" = docker ]; then
+    docker_embedserve warmup --url http://127.0.0.1:4000 --shown-url "$(url_of jina)"
+  else
+    native_embedserve warmup --url "$(url_of jina)"
+  fi
+}
