@@ -21,7 +21,13 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "70000"), ("SEMAPHORE_VALUE", "1"), ("BACKEND", "magic"), ("MAX_MEMORY_PERCENT", "99"), ("MEMORY_LIMIT", "lots")],
+    [
+        ("PORT", "70000"),
+        ("SEMAPHORE_VALUE", "1"),
+        ("BACKEND", "magic"),
+        ("MAX_MEMORY_PERCENT", "99"),
+        ("MEMORY_LIMIT", "lots"),
+    ],
 )
 def test_a_value_out_of_bounds_names_the_variable(name, value):
     with pytest.raises(SettingsError, match=f"EMBEDDING_{name}"):

@@ -30,7 +30,9 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (2: wrong usage or set-up, 130: Ctrl-C)."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog="embedserve", description="Embeddings for code, served on the machine you have.")
+    parser = argparse.ArgumentParser(
+        prog="embedserve", description="Embeddings for code, served on the machine you have."
+    )
     parser.add_argument("--version", action="version", version=f"embedserve {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in argv if not word.startswith("-")), None)

@@ -119,9 +119,7 @@ class Runtime:
         if not self.models:
             if self.loading:
                 raise NotReady("the model is loading; try again in a second")
-            raise NotReady(
-                f"no model is loaded: {self.failure.message if self.failure else 'the server is stopping'}"
-            )
+            raise NotReady(f"no model is loaded: {self.failure.message if self.failure else 'the server is stopping'}")
         if name is None:
             return self.models[0]
         for model in self.models:

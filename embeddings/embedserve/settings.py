@@ -36,48 +36,90 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     # What is served
-    model: str = Field("auto", description="Model id, alias, folder or hub id; several with commas; `auto`: jina-code-v2 if it can be had, else all-MiniLM-L6-v2")
-    backend: Literal["auto", "torch", "openvino", "onnx", "fake"] = Field("auto", description="Inference library; `auto` takes the fastest that is right for this machine; `fake` is for tests")
-    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field("auto", description="Arithmetic; `auto`: an installed int8 artefact, else bf16 where the CPU has it natively, else fp32")
+    model: str = Field(
+        "auto",
+        description="Model id, alias, folder or hub id; several with commas; `auto`: jina-code-v2 if it can be had, else all-MiniLM-L6-v2",
+    )
+    backend: Literal["auto", "torch", "openvino", "onnx", "fake"] = Field(
+        "auto",
+        description="Inference library; `auto` takes the fastest that is right for this machine; `fake` is for tests",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
+        "auto",
+        description="Arithmetic; `auto`: an installed int8 artefact, else bf16 where the CPU has it natively, else fp32",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where the torch backend runs")
-    threads: int = Field(0, ge=0, le=1024, description="Compute threads; 0: from the cgroup's CPU quota and the affinity")
+    threads: int = Field(
+        0, ge=0, le=1024, description="Compute threads; 0: from the cgroup's CPU quota and the affinity"
+    )
     onnx_threads: int = Field(0, ge=0, le=8, description="Threads of the ONNX backend; 0: as `threads`, at most 8")
-    overlong: Literal["truncate", "error"] = Field("truncate", description="A text over the model's limit is cut, or refused with 400")
-    home: Path = Field(Path("~/.cache/embedserve"), description="Folder of pulled models, optimised artefacts and the embedding cache")
+    overlong: Literal["truncate", "error"] = Field(
+        "truncate", description="A text over the model's limit is cut, or refused with 400"
+    )
+    home: Path = Field(
+        Path("~/.cache/embedserve"), description="Folder of pulled models, optimised artefacts and the embedding cache"
+    )
 
     # Where it listens
     host: str = Field("127.0.0.1", description="Address to bind; anything but loopback opens it to the network")
     port: int = Field(4000, ge=0, le=65535, description="Port to bind")
-    api_key: str | None = Field(None, min_length=1, description="When set, requests need it (`Authorization: Bearer` or `api-key`); unset: any key is accepted")
-    allowed_hosts: str = Field("", description="Further Host names to answer to, with commas; IP addresses, localhost and names without a dot always are")
-    allowed_origins: str = Field("", description="Web origins that may call from a browser, with commas; none otherwise")
+    api_key: str | None = Field(
+        None,
+        min_length=1,
+        description="When set, requests need it (`Authorization: Bearer` or `api-key`); unset: any key is accepted",
+    )
+    allowed_hosts: str = Field(
+        "",
+        description="Further Host names to answer to, with commas; IP addresses, localhost and names without a dot always are",
+    )
+    allowed_origins: str = Field(
+        "", description="Web origins that may call from a browser, with commas; none otherwise"
+    )
 
     # Admission
-    semaphore_value: int = Field(8, ge=2, le=256, description="Requests in work at once (one slot is kept for small ones)")
+    semaphore_value: int = Field(
+        8, ge=2, le=256, description="Requests in work at once (one slot is kept for small ones)"
+    )
     queue_size: int = Field(256, ge=0, le=65536, description="Requests that may wait for a slot; more get 429")
-    queue_timeout: float = Field(280.0, gt=0, le=3600, description="Longest wait for a slot before 429 (clients give up at 300 s)")
+    queue_timeout: float = Field(
+        280.0, gt=0, le=3600, description="Longest wait for a slot before 429 (clients give up at 300 s)"
+    )
     body_timeout: float = Field(30.0, gt=0, le=600, description="Longest time to send a request's body before 408")
-    write_timeout: float = Field(30.0, gt=0, le=600, description="Longest time that a client may stop reading its answer")
+    write_timeout: float = Field(
+        30.0, gt=0, le=600, description="Longest time that a client may stop reading its answer"
+    )
     max_inputs: int = Field(8192, ge=1, le=1_000_000, description="Most texts in one request")
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, le=1 << 30, description="Largest request body")
     drain_timeout: float = Field(25.0, ge=0, le=600, description="On SIGTERM, time for the requests in work to finish")
 
     # Batching and memory
     adaptive_batching: bool = Field(True, description="Shrink and grow the micro-batch with the memory in use")
-    min_batch_size: int = Field(8, ge=1, le=1024, description="Lower bound of the adaptive cap on texts (memory and token budget beat it)")
+    min_batch_size: int = Field(
+        8, ge=1, le=1024, description="Lower bound of the adaptive cap on texts (memory and token budget beat it)"
+    )
     max_batch_size: int = Field(64, ge=1, le=1024, description="Most texts in one micro-batch")
-    max_memory_percent: float = Field(70.0, ge=5, le=95, description="Share of the usable memory that the process may take before batches shrink")
-    memory_limit: int = Field(0, ge=0, description="Memory this process may use, like 2g; 0: the cgroup's limit, else RAM")
-    keep_alive: float = Field(0.0, ge=0, description="Reserved: seconds after which an idle model is unloaded; 0: never")
+    max_memory_percent: float = Field(
+        70.0, ge=5, le=95, description="Share of the usable memory that the process may take before batches shrink"
+    )
+    memory_limit: int = Field(
+        0, ge=0, description="Memory this process may use, like 2g; 0: the cgroup's limit, else RAM"
+    )
+    keep_alive: float = Field(
+        0.0, ge=0, description="Reserved: seconds after which an idle model is unloaded; 0: never"
+    )
 
     # Cache
-    cache: Literal["off", "memory", "disk"] = Field("disk", description="Cache of embeddings: none, in memory, or in memory and on disk")
+    cache: Literal["off", "memory", "disk"] = Field(
+        "disk", description="Cache of embeddings: none, in memory, or in memory and on disk"
+    )
     cache_memory: int = Field(64 * 1024 * 1024, ge=0, description="Bound of the memory cache, like 64m")
     cache_disk: int = Field(2 * 1024**3, ge=1024 * 1024, description="Bound of the disk cache, like 2g")
 
     # Looking inside
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
-    tracemalloc: bool = Field(False, description="Log the largest growers between memory snapshots (slow; for diagnosis)")
+    tracemalloc: bool = Field(
+        False, description="Log the largest growers between memory snapshots (slow; for diagnosis)"
+    )
 
     @field_validator("memory_limit", "cache_memory", "cache_disk", "max_body_bytes", mode="before")
     @classmethod
@@ -91,9 +133,7 @@ class Settings(BaseModel):
 
     def model_post_init(self, _context: Any) -> None:
         if self.min_batch_size > self.max_batch_size:
-            raise ValueError(
-                f"min_batch_size ({self.min_batch_size}) is over max_batch_size ({self.max_batch_size})"
-            )
+            raise ValueError(f"min_batch_size ({self.min_batch_size}) is over max_batch_size ({self.max_batch_size})")
 
     @property
     def model_names(self) -> list[str]:
@@ -103,7 +143,11 @@ class Settings(BaseModel):
     def shown(self) -> dict[str, str]:
         """Every setting by its environment name, with secrets covered."""
         return {
-            PREFIX + name.upper(): "(set)" if name in SECRETS and value is not None else "" if value is None else str(value)
+            PREFIX + name.upper(): "(set)"
+            if name in SECRETS and value is not None
+            else ""
+            if value is None
+            else str(value)
             for name, value in self.model_dump().items()
         }
 

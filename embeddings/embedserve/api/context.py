@@ -40,13 +40,9 @@ class RequestContext:
         try:
             await self.app(scope, receive, answer)
         except Exception as error:
-            log.error(
-                "unhandled %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
-            )
+            log.error("unhandled %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
             if answer.status is None:
-                internal = EmbedServeError(
-                    "internal error; the server's log has the details under this request id"
-                )
+                internal = EmbedServeError("internal error; the server's log has the details under this request id")
                 await send_json(answer, 500, orjson.dumps(internal.body()))
         finally:
             seconds = time.monotonic() - start
@@ -59,9 +55,7 @@ class RequestContext:
                 log.info("%s %s: the client left after %.2f s", scope["method"], scope["path"], seconds)
             elif answer.status >= 400:
                 level = logging.ERROR if answer.status >= 500 else logging.WARNING
-                log.log(
-                    level, "%s %s -> %d: %s", scope["method"], scope["path"], answer.status, answer.reason()
-                )
+                log.log(level, "%s %s -> %d: %s", scope["method"], scope["path"], answer.status, answer.reason())
             obs.request_id.reset(token)
 
 
@@ -98,9 +92,7 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex[:16]
 
 
-async def send_json(
-    send: Send, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()
-) -> None:
+async def send_json(send: Send, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
     """One complete JSON answer."""
     length = str(len(body)).encode()
     start = [(b"content-type", b"application/json"), (b"content-length", length), *headers]

@@ -31,9 +31,7 @@ def _runtime(request: Request) -> Runtime:
 @router.post(
     "/v1/embeddings",
     summary="Embed texts (OpenAI)",
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST_SCHEMA}}}
-    },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST_SCHEMA}}}},
 )
 @router.post("/embeddings", include_in_schema=False)
 async def embeddings(request: Request) -> Response:
@@ -56,9 +54,7 @@ async def embeddings(request: Request) -> Response:
         result = await model.engine.embed_ids(wanted.ids or [], dimension=dimension, truncate=truncate)
 
     def render() -> bytes:
-        return embeddings_body(
-            result.vectors, base64=wanted.base64, model=model.spec.id, tokens=result.tokens
-        )
+        return embeddings_body(result.vectors, base64=wanted.base64, model=model.spec.id, tokens=result.tokens)
 
     size = result.vectors.nbytes * (1 if wanted.base64 else 8)  # floats cost more to write
     content = render() if size <= _INLINE_BYTES else await asyncio.to_thread(render)
@@ -88,9 +84,7 @@ def _prompt(wanted: EmbeddingRequest, spec: ModelSpec) -> str:
         known = ", ".join(spec.prompts) or "none: this model has no prompts"
         raise InvalidRequest(f"{spec.id} has no prompt '{name[:64]}'; known: {known}", param=param)
     if wanted.ids is not None:
-        raise InvalidRequest(
-            "a prompt cannot be put before token ids, which are used exactly as given", param=param
-        )
+        raise InvalidRequest("a prompt cannot be put before token ids, which are used exactly as given", param=param)
     return spec.prompts[name]
 
 
@@ -152,9 +146,7 @@ async def metrics() -> Response:
 
 @router.get("/", include_in_schema=False)
 async def root() -> Response:
-    return _json(
-        {"service": "embedserve", "docs": "/docs", "embeddings": "/v1/embeddings", "health": "/health"}
-    )
+    return _json({"service": "embedserve", "docs": "/docs", "embeddings": "/v1/embeddings", "health": "/health"})
 
 
 def _json(content: Any) -> Response:

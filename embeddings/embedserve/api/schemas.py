@@ -111,9 +111,7 @@ def _load(body: bytes) -> Any:
                 return _without_surrogates(json.loads(body))
             except (ValueError, RecursionError):
                 pass
-        raise InvalidRequest(
-            f"the body is not valid JSON (line {error.lineno}, column {error.colno})"
-        ) from None
+        raise InvalidRequest(f"the body is not valid JSON (line {error.lineno}, column {error.colno})") from None
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -169,12 +167,8 @@ def _input(value: Any, max_inputs: int) -> tuple[list[str] | None, list[TokenIds
 
 def _ids(row: Any, index: int) -> TokenIds:
     if not isinstance(row, list) or not row or any(type(one) is not int for one in row):
-        raise InvalidRequest(
-            f"'input' element {index} is not a non-empty list of token ids (integers)", param="input"
-        )
+        raise InvalidRequest(f"'input' element {index} is not a non-empty list of token ids (integers)", param="input")
     try:
         return np.array(row, dtype=np.int32)
     except OverflowError:
-        raise InvalidRequest(
-            f"'input' element {index} has a token id that is too large", param="input"
-        ) from None
+        raise InvalidRequest(f"'input' element {index} has a token id that is too large", param="input") from None

@@ -24,7 +24,9 @@ from embedserve.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_RECEIVE_BUFFER = 128 * 1024  # of each connection: unread bodies sit in kernel memory that the cgroup counts
+# Of each connection: what clients have not sent or not read sits in kernel memory that the cgroup counts.
+_RECEIVE_BUFFER = 128 * 1024
+_SEND_BUFFER = 256 * 1024
 _BACKLOG = 512
 _UNACKNOWLEDGED_MS = 60_000  # after that a peer that reads nothing loses its connection for good
 
@@ -60,7 +62,7 @@ def run(settings: Settings) -> int:
     """Serve until told to stop. Returns the exit code: 0 after a drain, 2 when a model could not be loaded."""
     set_up_logging(settings.log_level)
     _few_arenas()
-    listener = _listen(settings)
+    listener = listen(settings)
     runtime = Runtime(settings)
     config = uvicorn.Config(
         create_app(runtime),
@@ -87,8 +89,8 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """The bound socket. SetupError names a port that is taken."""
+def listen(settings: Settings) -> socket.socket:
+    """The bound, listening socket. SetupError names a port that is taken."""
     if not settings.api_key and not _is_loopback(settings.host):
         log.warning(
             "bound to %s without an API key: everybody who reaches this port can use it (EMBEDDING_API_KEY)",
@@ -99,6 +101,7 @@ def _listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Accepted connections inherit these.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
     try:

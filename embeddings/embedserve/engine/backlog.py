@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -67,10 +68,8 @@ class Job:
     def resolve(self, error: BaseException | None = None) -> None:
         """Resolve the future from any thread; once is enough, later calls do nothing."""
         self.closed = True
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
             self.loop.call_soon_threadsafe(self._set, error)
-        except RuntimeError:
-            pass  # the loop is closed: nobody is waiting any more
 
     def _set(self, error: BaseException | None) -> None:
         if self.future.done():
@@ -86,9 +85,7 @@ class Backlog:
         self._changed = threading.Condition()
         self._in_flight: dict[bytes, Item] = {}
         self._small: deque[Item] = deque()
-        self._sorted: list[
-            Item
-        ] = []  # ascending by length; items that were taken or dropped go when passed over
+        self._sorted: list[Item] = []  # ascending by length; items that were taken or dropped go when passed over
         self._jobs: OrderedDict[Job, None] = OrderedDict()  # oldest first, small ones not among them
         self._streak = 0
         self._closed: BaseException | None = None

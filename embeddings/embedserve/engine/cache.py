@@ -81,9 +81,7 @@ class DiskCache:
         self.path, self.max_bytes = path, max_bytes
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._queue: queue.Queue[tuple[list[bytes], list[bytes]] | threading.Event | None] = queue.Queue(
-            maxsize=256
-        )
+        self._queue: queue.Queue[tuple[list[bytes], list[bytes]] | threading.Event | None] = queue.Queue(maxsize=256)
         self._broken = False
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -103,9 +101,7 @@ class DiskCache:
                 part = keys[start : start + _LOOKUP]
                 marks = ",".join("?" * len(part))
                 found.update(
-                    self._connection().execute(
-                        f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part
-                    )
+                    self._connection().execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
                 )
         except sqlite3.Error as error:
             self._give_up(error)
@@ -143,9 +139,7 @@ class DiskCache:
         if connection is None:
             connection = sqlite3.connect(self.path, timeout=5, check_same_thread=False, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(
-                "PRAGMA synchronous=NORMAL"
-            )  # with WAL: a power cut loses the last rows, tears none
+            connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: a power cut loses the last rows, tears none
             connection.execute("PRAGMA cache_size=-4000")
             connection.execute("PRAGMA journal_size_limit=67108864")
             connection.execute(f"PRAGMA user_version={_SCHEMA}")
@@ -191,8 +185,7 @@ class DiskCache:
 
     def _evict(self, connection: sqlite3.Connection) -> None:
         (pages,), (free,), (size,) = (
-            connection.execute(f"PRAGMA {name}").fetchone()
-            for name in ("page_count", "freelist_count", "page_size")
+            connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
         )
         if (pages - free) * size <= self.max_bytes:
             return
@@ -202,9 +195,7 @@ class DiskCache:
         )
 
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:
-        log.warning(
-            "embedding cache %s is damaged (%s): set aside as .broken and begun anew", self.path, error
-        )
+        log.warning("embedding cache %s is damaged (%s): set aside as .broken and begun anew", self.path, error)
         for connection in self._connections:
             connection.close()
         self._connections.clear()

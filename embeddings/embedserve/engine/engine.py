@@ -34,8 +34,11 @@ _ENCODE_AT_ONCE = 256
 class Encoded(Protocol):
     """One tokenised text: `ids` as the model will see them, `length` in tokens before the cut."""
 
-    ids: TokenIds
-    length: int
+    @property
+    def ids(self) -> TokenIds: ...
+
+    @property
+    def length(self) -> int: ...
 
 
 class Tokenizer(Protocol):
@@ -71,8 +74,7 @@ class Engine:
         self.governor, self.cache = governor, cache
         self.backlog = Backlog()
         self.workers = [
-            Worker(backend, self.backlog, governor, f"{name}-{i}", self._computed)
-            for i in range(backend.info.streams)
+            Worker(backend, self.backlog, governor, f"{name}-{i}", self._computed) for i in range(backend.info.streams)
         ]
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
         self._small_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenise-small")
@@ -87,17 +89,12 @@ class Engine:
         loop = asyncio.get_running_loop()
         start = time.monotonic()
         # Little: a warm-up on 32 x 512 tokens costs tens of seconds of cold start. Distinct ids, or they'd be one text.
-        rows = [
-            np.arange(2 + i, 26 + i, dtype=np.int32) % self.tokenizer.vocab_size
-            for i in range(len(self.workers))
-        ]
+        rows = [np.arange(2 + i, 26 + i, dtype=np.int32) % self.tokenizer.vocab_size for i in range(len(self.workers))]
         for row in rows:
             job = Job(loop, 1, self.backend.info.dimension, small=True)
             self.backlog.submit(job, [b"warm-up" + row.tobytes()], [row])
             await job.future
-        await loop.run_in_executor(
-            self._small_thread, self.tokenizer.encode, ["def warm_up(): pass"], self.max_tokens
-        )
+        await loop.run_in_executor(self._small_thread, self.tokenizer.encode, ["def warm_up(): pass"], self.max_tokens)
         self.warm = True
         log.info("%s is warm after %.2f s", self.name, time.monotonic() - start)
 
@@ -105,7 +102,8 @@ class Engine:
         """Fail what waits, stop the workers, free the model."""
         self.backlog.close(NotReady("the server is shutting down"))
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, lambda: [worker.join(30) for worker in self.workers])
+        for worker in self.workers:
+            await loop.run_in_executor(None, worker.join, 30)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._small_thread.shutdown(wait=False, cancel_futures=True)
         if not any(worker.alive for worker in self.workers):
@@ -160,9 +158,7 @@ class Engine:
         return await self._embed_encoded(checked, dimension, self._small_thread if small else self._threads)
 
     def _encode(self, texts: Sequence[str], prefix: str, truncate: bool, offset: int) -> list[TokenIds]:
-        encoded = self.tokenizer.encode(
-            [prefix + text for text in texts] if prefix else texts, self.max_tokens
-        )
+        encoded = self.tokenizer.encode([prefix + text for text in texts] if prefix else texts, self.max_tokens)
         for i, one in enumerate(encoded):
             if one.length > self.max_tokens:
                 self._overlong(offset + i, one.length, truncate)
@@ -186,9 +182,7 @@ class Engine:
                 self.max_tokens,
             )
 
-    async def _embed_encoded(
-        self, ids: list[TokenIds], dimension: int | None, thread: ThreadPoolExecutor
-    ) -> Embedded:
+    async def _embed_encoded(self, ids: list[TokenIds], dimension: int | None, thread: ThreadPoolExecutor) -> Embedded:
         loop = asyncio.get_running_loop()
         unique, inverse, rows = await loop.run_in_executor(thread, self._look_up, ids)
         missing = [i for i, row in enumerate(rows) if row is None]
@@ -215,9 +209,7 @@ class Engine:
             obs.DROPPED.inc(self.backlog.dropped - self._dropped_seen)
             self._dropped_seen = self.backlog.dropped
 
-    def _look_up(
-        self, ids: list[TokenIds]
-    ) -> tuple[list[tuple[bytes, TokenIds]], list[int], list[Vectors | None]]:
+    def _look_up(self, ids: list[TokenIds]) -> tuple[list[tuple[bytes, TokenIds]], list[int], list[Vectors | None]]:
         """Distinct (key, ids), for each input its index among them, and the cached rows."""
         space = self.cache.space if self.cache else b""
         index: dict[bytes, int] = {}

@@ -8,6 +8,7 @@ micro-batch, down to one text: memory beats `min_batch_size`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import sys
@@ -23,9 +24,7 @@ _UNLIMITED = 1 << 60  # cgroup v1 writes "no limit" as a number close to 2**63
 _LOOK_EVERY = 0.25
 
 
-def cgroup_limit(
-    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
-) -> int | None:
+def cgroup_limit(root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int | None:
     """The memory limit of this process's cgroup in bytes, the least on the way up; None without one."""
     limits = []
     try:
@@ -62,17 +61,15 @@ def usable_memory(limit: int = 0) -> int:
 def trim() -> None:
     """Give freed heap pages back to the system (glibc only)."""
     if sys.platform == "linux":
-        try:
+        with contextlib.suppress(OSError, AttributeError):  # musl has no malloc_trim
             ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):  # musl has no malloc_trim
-            pass
 
 
 def collect_and_freeze() -> None:
     """After a model was loaded or dropped: collect for real, then move what lives out of the collector's sight.
 
-    A later gc.collect() then looks at a request's few objects, not at the 400,000 of the libraries. Unfreeze first, or a
-    frozen cycle is kept for ever.
+    A later gc.collect() then looks at a request's few objects, not at the 400,000 of the libraries. Unfreeze first, or
+    a frozen cycle is kept for ever.
     """
     gc.unfreeze()
     gc.collect()

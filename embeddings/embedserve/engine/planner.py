@@ -19,16 +19,12 @@ class Budget:
 
     tokens: int
     texts: int
-    worth: int = (
-        0  # padded tokens from which on a batch is efficient: padding is no longer accepted beyond it
-    )
+    worth: int = 0  # padded tokens from which on a batch is efficient: padding is no longer accepted beyond it
     fits: Callable[[int, int], bool] = lambda count, longest: True
 
     def allows(self, count: int, longest: int) -> bool:
         """One text is always allowed: it cannot be split."""
-        return count == 1 or (
-            count <= self.texts and count * longest <= self.tokens and self.fits(count, longest)
-        )
+        return count == 1 or (count <= self.texts and count * longest <= self.tokens and self.fits(count, longest))
 
 
 def take_around(lengths: Sequence[int], anchor: int, budget: Budget) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Workers: one thread for each of the backend's streams, taking micro-batches until the backlog closes.
 
-A failed batch fails the jobs of its members and the next batch works. Out of memory: give memory back, halve, retry, down
-to one text, which then fails with OutOfMemory. The token budget follows the measured speed, so that one micro-batch
+A failed batch fails the jobs of its members and the next batch works. Out of memory: give memory back, halve, retry,
+down to one text, which then fails with OutOfMemory. The token budget follows the measured speed, so that one micro-batch
 takes about `TARGET_SECONDS`: that bounds how long a search waits during a scan.
 """
 
@@ -145,9 +145,7 @@ class Worker:
         bad = [item for item, ok in zip(batch, finite, strict=True) if not ok]
         log.error("%d of %d vectors were not finite", len(bad), len(batch))
         self.backlog.complete(good, vectors[finite])
-        self.backlog.fail(
-            bad, InferenceFailed("the model gave a vector that is not finite (NaN, infinity or zero)")
-        )
+        self.backlog.fail(bad, InferenceFailed("the model gave a vector that is not finite (NaN, infinity or zero)"))
 
     def _retry_smaller(self, batch: list[Item], error: OutOfMemory) -> None:
         obs.OUT_OF_MEMORY.inc()
@@ -158,9 +156,7 @@ class Worker:
             log.error("out of memory on one text of %d tokens", batch[0].length)
             self.backlog.fail(
                 batch,
-                OutOfMemory(
-                    f"not enough memory for one text of {batch[0].length} tokens; raise the memory limit"
-                ),
+                OutOfMemory(f"not enough memory for one text of {batch[0].length} tokens; raise the memory limit"),
             )
             return
         log.warning("out of memory on %d texts: retrying in halves", len(batch))
@@ -172,9 +168,7 @@ class Worker:
         if padded_tokens < 64 or seconds <= 0:  # call overhead, not speed
             return
         speed = padded_tokens / seconds
-        self.tokens_per_second = (
-            0.8 * self.tokens_per_second + 0.2 * speed if self.tokens_per_second else speed
-        )
+        self.tokens_per_second = 0.8 * self.tokens_per_second + 0.2 * speed if self.tokens_per_second else speed
 
 
 def unit_rows(raw: Vectors) -> tuple[Vectors, np.ndarray]:

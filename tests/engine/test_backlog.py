@@ -1,0 +1,167 @@
+"""The backlog's laws: order and fairness of micro-batches, sharing, dropping, every future resolves."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedserve.engine.backlog import Backlog, Job
+from embedserve.engine.planner import Budget
+from embedserve.errors import InferenceFailed, NotReady
+
+BUDGET = Budget(tokens=64, texts=4, worth=16)
+
+
+def ids(length, salt=0):
+    return np.full(length, salt, dtype=np.int32)
+
+
+def submit(backlog, loop, lengths, salt=0, small=False):
+    job = Job(loop, len(lengths), 2, small=small)
+    keys = [f"{salt}:{i}".encode() for i in range(len(lengths))]
+    backlog.submit(job, keys, [ids(n, i) for i, n in enumerate(lengths)])
+    return job
+
+
+def compute(backlog):
+    """Run one micro-batch; the vector of an item is (length, first id)."""
+    batch = backlog.take(BUDGET)
+    backlog.complete(batch, np.array([[item.length, item.ids[0]] for item in batch], dtype=np.float32))
+    return batch
+
+
+def on_loop(test):
+    def run(*args, **kwargs):
+        async def body():
+            await test(asyncio.get_running_loop(), *args, **kwargs)
+
+        asyncio.run(body())
+
+    run.__name__ = test.__name__
+    run.__doc__ = test.__doc__
+    return run
+
+
+@on_loop
+async def test_rows_come_back_in_the_requests_order(loop):
+    backlog = Backlog()
+    job = submit(backlog, loop, [9, 3, 30, 5])
+    while len(backlog):
+        compute(backlog)
+    assert (await job.future)[:, 0].tolist() == [9, 3, 30, 5]
+
+
+@on_loop
+async def test_neighbours_in_length_of_other_requests_fill_the_batch(loop):
+    backlog = Backlog()
+    submit(backlog, loop, [20, 4], salt=1)
+    submit(backlog, loop, [19, 5, 18], salt=2)
+    assert sorted(item.length for item in compute(backlog)) == [18, 19, 20]
+
+
+@on_loop
+async def test_the_oldest_request_is_served_first_whatever_its_lengths(loop):
+    backlog = Backlog()
+    first = submit(backlog, loop, [2], salt=1)
+    submit(backlog, loop, [60] * 50, salt=2)
+    compute(backlog)
+    await asyncio.wait_for(first.future, 1)
+
+
+@on_loop
+async def test_a_small_job_goes_first_but_never_starves_the_others(loop):
+    backlog = Backlog()
+    submit(backlog, loop, [60] * 3)
+    seen = []
+    for i in range(20):
+        submit(backlog, loop, [3], salt=f"s{i}", small=True)
+        seen.append(compute(backlog)[0].length)
+    assert seen[0] == 3
+    assert seen.count(60) >= 2
+
+
+@on_loop
+async def test_a_small_job_takes_a_text_that_waits_in_a_scan_with_it(loop):
+    backlog = Backlog()
+    submit(backlog, loop, [60] * 20 + [3], salt="same")
+    search = Job(loop, 1, 2, small=True)
+    backlog.submit(search, [b"same:20"], [ids(3, 20)])
+    assert [item.length for item in compute(backlog)] == [3]
+    await asyncio.wait_for(search.future, 1)
+
+
+@on_loop
+async def test_an_error_reaches_every_request_of_the_batch_once_and_drops_the_rest(loop):
+    backlog = Backlog()
+    one, two = submit(backlog, loop, [10] * 2, salt=1), submit(backlog, loop, [10] * 10, salt=2)
+    batch = backlog.take(BUDGET)
+    backlog.fail(batch, InferenceFailed("injected"))
+    for job in (one, two):
+        with pytest.raises(InferenceFailed):
+            await job.future
+    assert len(backlog) == 0
+
+
+@on_loop
+async def test_a_cancelled_jobs_texts_go_unless_somebody_else_wants_them(loop):
+    backlog = Backlog()
+    one, two = submit(backlog, loop, [10] * 3, salt="x"), submit(backlog, loop, [10, 10], salt="x")
+    backlog.cancel(one)
+    assert len(backlog) == 2
+    assert backlog.dropped == 1
+    compute(backlog)
+    await asyncio.wait_for(two.future, 1)
+
+
+@on_loop
+async def test_closing_fails_what_waits_and_what_comes(loop):
+    backlog = Backlog()
+    waiting = submit(backlog, loop, [10])
+    backlog.close(NotReady("stopping"))
+    late = submit(backlog, loop, [10])
+    for job in (waiting, late):
+        with pytest.raises(NotReady):
+            await job.future
+    assert backlog.take(BUDGET) is None
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.lists(st.integers(1, 70), min_size=1, max_size=12), st.booleans(), st.sampled_from("ab"))),
+    st.data(),
+)
+def test_every_future_resolves_and_every_row_is_right(jobs, data):
+    """Whatever mixture of jobs, shared texts, cancellations and failures."""
+
+    async def body():
+        loop = asyncio.get_running_loop()
+        backlog = Backlog()
+        open_jobs, cancelled = [], set()
+        for lengths, small, salt in jobs:
+            job = Job(loop, len(set(lengths)), 2, small=small)
+            distinct = list(dict.fromkeys(lengths))
+            backlog.submit(job, [f"{salt}{n}".encode() for n in distinct], [ids(n) for n in distinct])
+            open_jobs.append((job, distinct))
+            action = data.draw(st.sampled_from(["none", "compute", "cancel", "fail"]))
+            if action == "cancel":
+                backlog.cancel(job)
+                cancelled.add(job)
+            elif action != "none" and len(backlog):
+                batch = backlog.take(BUDGET)
+                if action == "fail":
+                    backlog.fail(batch, InferenceFailed("injected"))
+                else:
+                    backlog.complete(batch, np.array([[i.length, 0] for i in batch], dtype=np.float32))
+        while len(backlog):
+            compute(backlog)
+        await asyncio.sleep(0)
+        for job, distinct in open_jobs:
+            if job in cancelled:
+                continue
+            assert job.future.done()
+            if job.future.exception() is None:
+                assert job.future.result()[:, 0].tolist() == distinct
+
+    asyncio.run(body())

@@ -1,0 +1,92 @@
+"""A real server for tests: the real app on uvicorn in a thread of this process, on a free port, over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import uvicorn
+
+from embedserve.api.app import create_app
+from embedserve.api.server import listen
+from embedserve.backends.fake import FakeBackend, FakeTokenizer
+from embedserve.models.spec import ModelSpec
+from embedserve.runtime import Runtime
+from embedserve.settings import Settings
+
+FAKE_SPEC = ModelSpec(
+    id="fake",
+    aliases=("fake-alias",),
+    architecture="bert",
+    dimension=8,
+    max_tokens=512,
+    matryoshka=(8, 4),
+    prompts={"query": "query: ", "document": ""},
+)
+
+
+class LiveServer:
+    """`url` without /v1, `runtime`, and `backend` when it is the fake one."""
+
+    def __init__(self, runtime: Runtime, backend: FakeBackend | None = None) -> None:
+        self.runtime, self.backend = runtime, backend
+        self._listener = listen(runtime.settings)
+        config = uvicorn.Config(create_app(runtime), log_config=None, access_log=False, http="httptools")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.url = ""
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._listener]))
+
+    def __enter__(self) -> LiveServer:
+        self._thread.start()
+        deadline = time.monotonic() + 30
+        while not self._server.started:
+            assert time.monotonic() < deadline, "the test server did not start"
+            time.sleep(0.01)
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the server did not stop"
+
+    def post(self, json: Any, **kwargs: Any) -> httpx.Response:
+        return httpx.post(self.url + "/v1/embeddings", json=json, timeout=60, **kwargs)
+
+    def wait_for(self, condition: Any, seconds: float = 10) -> None:
+        """Poll until `condition()` is true."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "the condition did not come true"
+            time.sleep(0.01)
+
+
+class _FakeRuntime(Runtime):
+    """A runtime whose load() serves a given fake backend."""
+
+    def __init__(self, settings: Settings, backend: FakeBackend) -> None:
+        super().__init__(settings)
+        self.backend = backend
+
+    def _load_one(self, name: str) -> Any:
+        return FAKE_SPEC, self.backend, FakeTokenizer(), "0", "folder", ""
+
+
+@contextlib.contextmanager
+def fake_server(streams: int = 1, **settings: Any) -> Iterator[LiveServer]:
+    """A live server on the fake backend; the cache is off unless asked for."""
+    backend = FakeBackend(streams=streams)
+    runtime = _FakeRuntime(Settings(**{"cache": "off", "port": 0, **settings}), backend)
+    with LiveServer(runtime, backend) as server:
+        server.wait_for(lambda: not runtime.loading)
+        backend.batches.clear()  # the warm-up's
+        yield server
