@@ -63,6 +63,8 @@ class _Cutter:
             if span[1] < span[0]:
                 continue
             if _is_leading(child):
+                if self._with_comment(span) == span:  # a blank line after the comment before
+                    self._settle()
                 self._add(self._above, span)
             elif self._defines(child, span):
                 self._definition(child, span, depth)
@@ -82,12 +84,11 @@ class _Cutter:
             self._loose = []
 
     def _definition(self, node: Any, span: Span, depth: int) -> None:
-        above = self._above
+        whole = self._with_comment(span)
+        above = self._above if whole != span else []
+        if not above:
+            self._settle()
         self._above = []
-        while above and above[-1][1] + 1 < span[0]:  # a blank line parts a comment from what follows
-            self._loose.extend(above)
-            above = []
-        whole = (above[0][0], span[1]) if above else span
         if self._fits(whole):
             whole = self._with_scrap(whole)
             self.flush()
@@ -109,8 +110,13 @@ class _Cutter:
             and kind in DEFINITIONS
             and _AMBIGUOUS.get(kind, self.language) == self.language
             and span[1] > span[0]
-            and self.lines.size(span) >= MIN_CHARS
+            and self.lines.size(self._with_comment(span)) >= MIN_CHARS
         )
+
+    def _with_comment(self, span: Span) -> Span:
+        """The definition with what stands directly above it; a blank line parts the two."""
+        adjacent = self._above and self._above[-1][1] + 1 >= span[0]
+        return (self._above[0][0], span[1]) if adjacent else span
 
     def _with_scrap(self, span: Span) -> Span:
         """Take in what was collected when it is too small for a piece of its own (`class A:`, a constant)."""
