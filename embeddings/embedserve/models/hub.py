@@ -42,6 +42,15 @@ def cached(hub_id: str, revision: str | None) -> tuple[Path, str] | None:
     return (folder, revision) if revision and not missing_files(folder) else None
 
 
+def cached_ids() -> list[str]:
+    """The hub ids of every model in the cache, complete or not."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    folders = sorted(cache.glob("models--*--*")) if cache.is_dir() else []
+    return [folder.name.removeprefix("models--").replace("--", "/", 1) for folder in folders]
+
+
 def is_offline() -> bool:
     """HF_HUB_OFFLINE is set."""
     from huggingface_hub import constants

@@ -24,9 +24,17 @@ from embedserve.models.spec import ModelSource, ModelSpec
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 
 
-def resolve(name: str, *, home: Path, offline: bool = False, progress: hub.Progress | None = None) -> ModelSource:
+def resolve(
+    name: str,
+    *,
+    home: Path,
+    offline: bool = False,
+    refresh: bool = False,
+    progress: hub.Progress | None = None,
+) -> ModelSource:
     """The model of this name with its files on disk, downloaded first if need be (unless `offline`).
 
+    refresh: for a hub id without a pinned revision, ask the hub for a newer one even if one is on disk.
     Raises ModelUnavailable (the files cannot be had: why, and how to get them) or CheckpointError (the files
     are there and are not a model that we can serve).
     """
@@ -38,7 +46,7 @@ def resolve(name: str, *, home: Path, offline: bool = False, progress: hub.Progr
     if name.startswith(("/", ".", "~")) or not _HUB_ID.match(name):
         raise ModelUnavailable(_unknown(name))
     found = hub.cached(name, None)
-    if found is None:
+    if found is None or refresh:
         _refuse_offline(name, offline)
         found = hub.download(name, None, progress)
     return _from_hub(name, *found)
@@ -77,6 +85,28 @@ def at_hand(spec: ModelSpec, home: Path) -> ModelSource | None:
     if folder := package_folder(spec):  # its hashes are those of the pinned revision
         return _checked(ModelSource(spec, folder, "package", spec.revision or ""))
     return None
+
+
+def inventory(home: Path) -> list[tuple[ModelSpec, ModelSource | None, str]]:
+    """(spec, source if on disk, what is wrong with it) of the catalog, and of what else was put or pulled."""
+    entries: list[tuple[ModelSpec, ModelSource | None, str]] = []
+    for spec in CATALOG:
+        try:
+            entries.append((spec, at_hand(spec, home), ""))
+        except CheckpointError as error:
+            entries.append((spec, None, error.message))
+    known = {name for spec in CATALOG for name in spec.names}
+    own = home / "models"
+    others = [str(f) for f in sorted(own.iterdir()) if f.is_dir()] if own.is_dir() else []
+    for name in [*others, *hub.cached_ids()]:
+        if Path(name).name in known or name in known:
+            continue
+        try:
+            source = resolve(name, home=home, offline=True)
+        except (CheckpointError, ModelUnavailable):
+            continue  # the shared cache holds other tools' models as well
+        entries.append((source.spec, source, ""))
+    return entries
 
 
 def why_not_served(name: str, home: Path, notice: str = "") -> str:
