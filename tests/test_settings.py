@@ -10,6 +10,10 @@ def test_defaults_are_the_documented_ones():
     assert (s.min_batch_size, s.max_batch_size, s.max_memory_percent) == (8, 64, 70)
 
 
+def test_home_is_expanded_by_default_too():
+    assert load_settings({}).home.is_absolute()
+
+
 def test_an_empty_value_means_unset():
     assert load_settings({"EMBEDDING_PORT": " ", "EMBEDDING_API_KEY": ""}) == Settings()
 

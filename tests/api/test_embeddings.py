@@ -244,7 +244,7 @@ def test_no_text_of_the_users_is_logged_and_every_refusal_is(server, caplog):
 
 
 def test_a_large_mixed_request_is_cut_into_micro_batches_and_comes_back_in_order(server):
-    texts = [("line %d " % i) * (i % 50 + 1) for i in range(2614)]
+    texts = [f"line {i} " * (i % 50 + 1) for i in range(2614)]
     got = vectors(server.post({"input": texts}))
     np.testing.assert_allclose(got, [expected(t) for t in texts], atol=1e-6)
     assert len(server.backend.batches) > 40

@@ -110,6 +110,6 @@ def test_two_processes_share_one_file(tmp_path):
 
 def test_a_disk_that_cannot_be_written_leaves_the_memory_cache(tmp_path, caplog):
     (tmp_path / "cache").write_text("a file where the folder should be")
-    memory, disk = open_cache("disk", tmp_path, 1000, 10**8)
+    _, disk = open_cache("disk", tmp_path, 1000, 10**8)
     assert disk is None
     assert "no disk cache" in caplog.text

@@ -122,9 +122,8 @@ class _Body:
                 async with asyncio.timeout(self._allowance()):
                     message = await self.receive()
             except TimeoutError:
-                raise BodyTooSlow(
-                    f"the body did not arrive in time: {self.size} bytes in {self.spent + time.monotonic() - start:.0f} s"
-                ) from None
+                seconds = self.spent + time.monotonic() - start
+                raise BodyTooSlow(f"the body did not arrive in time: {self.size} bytes in {seconds:.0f} s") from None
             self.spent += time.monotonic() - start
             if message["type"] == "http.disconnect":
                 raise ClientLeft

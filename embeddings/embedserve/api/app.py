@@ -34,12 +34,10 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app = FastAPI(title="embedserve", version=__version__, lifespan=_lifespan(runtime), redoc_url=None)
     app.state.runtime = runtime
     app.include_router(router)
-    for kind, handler in (
-        (EmbedServeError, _ours),
-        (HTTPException, _http),
-        (RequestValidationError, _validation),
-    ):
-        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
+    app.add_exception_handler(EmbedServeError, _ours)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _internal)
     wrapped: ASGIApp = GcMiddleware(app, paths=EMBEDDING_PATHS)
     wrapped = AdmissionMiddleware(
         wrapped,
@@ -117,6 +115,10 @@ async def _http(request: Request, error: HTTPException) -> Response:
 
 async def _validation(_request: Request, _error: RequestValidationError) -> Response:
     return _answer(InvalidRequest("the request is not valid"))
+
+
+async def _internal(_request: Request, _error: Exception) -> Response:
+    return _answer(EmbedServeError("internal error; the server's log has the details under this request id"))
 
 
 def _names(text: str) -> list[str]:

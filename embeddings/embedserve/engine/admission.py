@@ -48,7 +48,7 @@ class Admission:
         if self.waiting >= self.queue_size and self._all.locked():
             self.refused += 1
             raise TooManyRequests(
-                f"{self.waiting} requests are waiting already, the most that EMBEDDING_QUEUE_SIZE allows; try again later"
+                f"{self.waiting} requests wait already, the most that EMBEDDING_QUEUE_SIZE allows; try again later"
             )
         self.waiting += 1
         self.stats.deepest = max(self.stats.deepest, self.waiting)

@@ -144,7 +144,8 @@ class DiskCache:
             connection.execute("PRAGMA journal_size_limit=67108864")
             connection.execute(f"PRAGMA user_version={_SCHEMA}")
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS vectors (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL)"
+                "CREATE TABLE IF NOT EXISTS vectors"
+                " (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL)"
             )
             self._local.connection = connection
             self._connections.append(connection)
@@ -191,7 +192,8 @@ class DiskCache:
             return
         # A tenth at once: freed pages are used again, so the file stays at its bound.
         connection.execute(
-            "DELETE FROM vectors WHERE id IN (SELECT id FROM vectors ORDER BY id LIMIT (SELECT count(*) / 10 + 1 FROM vectors))"
+            "DELETE FROM vectors WHERE id IN"
+            " (SELECT id FROM vectors ORDER BY id LIMIT (SELECT count(*) / 10 + 1 FROM vectors))"
         )
 
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:

@@ -1,8 +1,8 @@
 """Workers: one thread for each of the backend's streams, taking micro-batches until the backlog closes.
 
 A failed batch fails the jobs of its members and the next batch works. Out of memory: give memory back, halve, retry,
-down to one text, which then fails with OutOfMemory. The token budget follows the measured speed, so that one micro-batch
-takes about `TARGET_SECONDS`: that bounds how long a search waits during a scan.
+down to one text, which then fails with OutOfMemory. The token budget follows the measured speed, so that one
+micro-batch takes about `TARGET_SECONDS`: that bounds how long a search waits during a scan.
 """
 
 from __future__ import annotations
