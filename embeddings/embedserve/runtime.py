@@ -56,6 +56,7 @@ class Runtime:
             adaptive=settings.adaptive_batching,
         )
         self._cache: tuple[MemoryCache, DiskCache | None] | None = None
+        self._reasons: dict[str, str] = {}
         self._process = psutil.Process()
 
     @property
@@ -129,8 +130,21 @@ class Runtime:
             raise NotReady("further models are loading; try again in a second")
         served = ", ".join(model.spec.id for model in self.models)
         raise ModelNotFound(
-            f"model '{name[:200]}' is not served here; served: {served}. {_how_to_get(name)}", param="model"
+            f"model '{name[:200]}' is not served here; served: {served}.{self._why_not(name)}", param="model"
         )
+
+    def _why_not(self, name: str) -> str:
+        """Why a known model is not served. Asked for once a name: it may look at the disk."""
+        from embedserve.models.catalog import find
+        from embedserve.models.sources import why_not_served
+
+        spec = find(name)
+        if spec is None:
+            return ""
+        if spec.id not in self._reasons:
+            notice = next((model.notice for model in self.models if model.notice), "")
+            self._reasons[spec.id] = " " + why_not_served(spec.id, self.settings.home, notice)
+        return self._reasons[spec.id]
 
     @property
     def problem(self) -> str:
@@ -200,12 +214,6 @@ class Runtime:
         if backend.info.notes.get("guard") == "skipped":
             notice = f"{notice} this int8 artefact's quality was never judged (--no-guard)".strip()
         return source.spec, backend, load_tokenizer(source), source.revision, source.origin, notice
-
-
-def _how_to_get(name: str) -> str:
-    from embedserve.models.sources import why_not_served
-
-    return why_not_served(name)
 
 
 def _fake(name: str) -> tuple[ModelSpec, Backend, Tokenizer, str, str, str]:

@@ -57,7 +57,8 @@ class Settings(BaseModel):
         "truncate", description="A text over the model's limit is cut, or refused with 400"
     )
     home: Path = Field(
-        Path("~/.cache/embedserve"), description="Folder of pulled models, optimised artefacts and the embedding cache"
+        Path("~/.cache/embedserve"),
+        validate_default=True, validate_default=True, description="Folder of pulled models, optimised artefacts and the embedding cache"
     )
 
     # Where it listens

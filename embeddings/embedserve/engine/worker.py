@@ -65,9 +65,9 @@ class Worker:
         self.health = Health()
         self.tokens_per_second = 0.0
         self.last_used = time.monotonic()
-        self._best_tokens = int(backend.info.notes.get("best_batch_tokens", 4096))
-        self._best_texts = int(backend.info.notes.get("best_batch_texts", 64))
-        self._worth = int(backend.info.notes.get("worth_tokens", 256))
+        self._best_tokens = backend.info.best_batch_tokens
+        self._best_texts = backend.info.best_batch_texts
+        self._worth = backend.info.best_batch_tokens // 4
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
