@@ -58,7 +58,8 @@ class Settings(BaseModel):
     )
     home: Path = Field(
         Path("~/.cache/embedserve"),
-        validate_default=True, validate_default=True, description="Folder of pulled models, optimised artefacts and the embedding cache"
+        validate_default=True,
+        description="Folder of pulled models, optimised artefacts and the embedding cache",
     )
 
     # Where it listens
