@@ -238,8 +238,8 @@ def test_no_text_of_the_users_is_logged_and_every_refusal_is(server, caplog):
             content=json.dumps({"input": "zebra-secret"})[:-1],
             headers={"content-type": "application/json"},
         )
+    server.wait_for(lambda: caplog.text.count("-> 400") == 3)  # logged after the answer went out
     assert "zebra" not in caplog.text
-    assert caplog.text.count("-> 400") == 3
     assert "not trained for 5" in caplog.text
 
 
