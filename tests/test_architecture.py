@@ -1,0 +1,110 @@
+"""Who may import whom, and which library lives where: read from the source with `ast`, nothing is imported."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "embeddings" / "embedserve"
+
+# Ours: a room -> the rooms it may import from (its own always).
+ROOMS = {
+    "errors": set(),
+    "observability": set(),
+    "settings": {"errors"},
+    "web": {"errors"},
+    "models": {"errors"},
+    "backends": {"models", "errors"},
+    "engine": {"backends.base", "errors", "observability"},
+    "runtime": {"engine", "backends", "models", "settings", "errors", "observability"},
+    "housekeeping": {"runtime", "engine", "observability"},
+    "api": {
+        "runtime",
+        "housekeeping",
+        "engine",
+        "backends.base",
+        "models.spec",
+        "settings",
+        "errors",
+        "observability",
+        "web",
+        "",
+    },
+    "vectordb": {"errors", "observability", "web", ""},
+    "indexing": {"errors"},
+    "bench": {"errors"},
+    "mcp": {"indexing", "errors"},
+    "doctor": {"runtime", "indexing", "models", "backends", "engine", "settings", "errors", ""},
+    "commands": None,  # parse, then call one function: anything
+    "cli": None,
+    "__init__": set(),
+}
+
+# Libraries: only in these rooms.
+CONFINED = {
+    "torch": {"models", "backends"},
+    "transformers": {"models", "backends"},
+    "openvino": {"backends"},
+    "nncf": {"backends"},
+    "onnxruntime": {"backends"},
+    "fastapi": {"api", "vectordb"},
+    "qdrant_client": {"indexing", "doctor"},
+    "qdrant_edge": {"vectordb"},
+    "prometheus_client": {"observability"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module.startswith("embedserve")}
+    return found
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_the_rooms_it_may(path):
+    room = room_of(path)
+    assert room in ROOMS, f"{room} is a new room: say in ROOMS what it may import"
+    allowed = ROOMS[room]
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "embedserve" and allowed is not None:
+            inner = ".".join(parts[1:])
+            top = parts[1] if len(parts) > 1 else ""
+            ok = top in ("", room, "__version__") or any(
+                a and (inner == a or inner.startswith(a + ".")) for a in allowed
+            )
+            # `from embedserve.backends import base` shows as backends and backends.base: the longer one decides
+            ok = ok or any(a.startswith(inner + ".") for a in allowed)
+            assert ok, f"{room} may not import {name}"
+        elif parts[0] in CONFINED:
+            assert room in CONFINED[parts[0]], f"{parts[0]} does not belong in {room}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_module_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path.name} has no docstring"
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from embedserve.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'pydantic', 'numpy', 'httpx', 'fastapi', 'torch', 'rich', 'openvino'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
