@@ -28,6 +28,8 @@ class BackendInfo:
     streams: int  # how many threads may call embed() at the same time
     threads: int  # compute threads in all
     why: str = ""  # why this backend and precision were chosen, one line
+    best_batch_tokens: int = 1024  # micro-batches near this many tokens ran fastest (advice; measured)
+    best_batch_texts: int = 32  # ... and of at most this many texts
     notes: dict[str, Any] = field(default_factory=dict)  # e.g. {"guard": "skipped"} from an artefact
 
 

@@ -1,0 +1,143 @@
+"""Converted and quantised models on disk: what a key is, how one is written, when one is believed.
+
+    home/artefacts/<model id>/<revision>-<precision>-ov<openvino version>-c<CONVERTER>/
+        model.xml  model.bin  manifest.json (written last: hashes of the other two, guard, measurements)
+
+The folder's name is the key, so a stale artefact is simply not found. A folder is written under a temporary
+name and renamed into place: whole or not there. One whose hashes are wrong is torn: it is moved away and made
+again. Two processes may race: the first rename wins, the other's work is dropped, both use the winner's.
+
+Knows no inference library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from embedserve.models.spec import ModelSource
+
+CONVERTER = 1  # raise it when export.py or convert.py makes another model from the same weights
+FILES = ("model.xml", "model.bin")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A whole one. `notes`: what optimize recorded (guard status, its measurements)."""
+
+    folder: Path
+    precision: str
+    notes: dict[str, Any]
+
+    @property
+    def model(self) -> Path:
+        return self.folder / FILES[0]
+
+
+def path_of(source: ModelSource, precision: str, home: Path) -> Path:
+    """Where the artefact of this model, precision and library version belongs."""
+    key = f"{source.revision[:16]}-{precision}-ov{version('openvino')}-c{CONVERTER}"
+    return _models_folder(source, home) / re.sub(r"[^\w.+-]", "_", key)
+
+
+def _models_folder(source: ModelSource, home: Path) -> Path:
+    return home / "artefacts" / re.sub(r"[^\w.+-]", "_", source.spec.id)
+
+
+def find(source: ModelSource, precision: str, home: Path) -> Artefact | None:
+    """The artefact if it is there, whole, and of this very revision. Reads and hashes its files (about 1 GB/s)."""
+    return _read(path_of(source, precision, home), source, precision)
+
+
+def _read(folder: Path, source: ModelSource, precision: str) -> Artefact | None:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        if manifest["revision"] != source.revision or manifest["precision"] != precision:
+            return None
+        if any(manifest["files"][name] != file_hash(folder / name) for name in FILES):
+            return None
+        return Artefact(folder, precision, dict(manifest["notes"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def build(
+    source: ModelSource,
+    precision: str,
+    home: Path,
+    write: Callable[[Path], dict[str, Any]],
+    *,
+    replace: bool = False,
+) -> Artefact:
+    """Make one: `write(folder)` puts FILES there and returns notes. Then it is installed, atomically.
+
+    replace: put it in the place of a whole one (a new `optimize`); otherwise whoever was first wins.
+    """
+    target = path_of(source, precision, home)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=target.parent) as scratch:
+        made = Path(scratch) / "artefact"
+        made.mkdir()
+        notes = write(made)
+        manifest = {
+            "model": source.spec.id,
+            "revision": source.revision,
+            "precision": precision,
+            "files": {name: file_hash(made / name) for name in FILES},
+            "notes": notes,
+        }
+        (made / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        for name in (*FILES, MANIFEST):
+            _sync(made / name)
+        for _ in range(8):
+            if not replace and (winner := _read(target, source, precision)):
+                return winner
+            if target.exists():
+                _move_away(target)
+            try:
+                os.rename(made, target)
+                return Artefact(target, precision, notes)
+            except OSError:
+                if not target.exists():
+                    raise
+        raise OSError(f"{target} is replaced by other processes over and over")
+
+
+def _move_away(folder: Path) -> None:
+    """Out of the way in one step, then deleted. A process that has its files open keeps them."""
+    try:
+        grave = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
+        os.rename(folder, grave / "artefact")
+    except FileNotFoundError:
+        pass  # another process was faster
+    shutil.rmtree(grave, ignore_errors=True)
+
+
+def installed(source: ModelSource, home: Path) -> list[Artefact]:
+    """Every whole artefact of this model that this version of the library can use."""
+    return [a for precision in ("fp32", "bf16", "int8") if (a := find(source, precision, home))]
+
+
+def is_there(source: ModelSource, precision: str, home: Path) -> bool:
+    """A folder of that name exists, whole or torn."""
+    return path_of(source, precision, home).exists()
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

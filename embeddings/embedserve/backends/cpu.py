@@ -1,0 +1,159 @@
+"""What this CPU can do, and how many cores this process may really use.
+
+Flags come from the operating system (/proc/cpuinfo, sysctl; on Windows from OpenVINO, as the system does not
+tell). Cores are the least of: the physical cores in the affinity mask, and the CPU quota of every cgroup from
+ours to the root (v1 and v2). A container with a quota of 2 on a 64-core host gets 2 threads.
+
+Knows nothing of models. Reads files only; every path starts at `root`, so that a test can bring its own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+ROOT = Path("/")
+
+
+@dataclass(frozen=True)
+class CpuFeatures:
+    """Arithmetic that the CPU has in hardware. Emulated bf16 is many times slower than fp32."""
+
+    name: str
+    bf16: bool  # dot products: AVX512_BF16, AMX-BF16 or ARM BF16
+    int8: bool  # dot products: AVX-VNNI, AVX512-VNNI, AMX-INT8, ARM dotprod or I8MM
+    flags: tuple[str, ...]  # those that decided it
+
+
+_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+
+
+@lru_cache
+def features() -> CpuFeatures:
+    """Of the machine we run on."""
+    if sys.platform == "darwin":
+        return _from_sysctl()
+    if sys.platform == "win32":
+        return _from_openvino()
+    return from_cpuinfo(ROOT)
+
+
+def from_cpuinfo(root: Path) -> CpuFeatures:
+    """From /proc/cpuinfo: the `flags` line on x86, `Features` on ARM. A missing file means no features."""
+    found: set[str] = set()
+    name = platform.machine()
+    try:
+        lines = (root / "proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features") and not found:
+            found = set(value.split())
+        elif key.strip() == "model name" and value.strip():
+            name = value.strip()
+    return _features(name, found)
+
+
+def _features(name: str, found: set[str]) -> CpuFeatures:
+    bf16 = [flag for flag in _BF16 if flag in found]
+    int8 = [flag for flag in _INT8 if flag in found]
+    return CpuFeatures(name, bool(bf16), bool(int8), tuple(bf16 + int8))
+
+
+def _from_sysctl() -> CpuFeatures:
+    def read(name: str) -> str:
+        result = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False)
+        return result.stdout.strip()
+
+    arm = {"FEAT_BF16": "bf16", "FEAT_DotProd": "asimddp", "FEAT_I8MM": "i8mm"}
+    found = {flag for feature, flag in arm.items() if read(f"hw.optional.arm.{feature}") == "1"}
+    if "AVX512VNNI" in read("machdep.cpu.leaf7_features"):
+        found.add("avx512_vnni")
+    return _features(read("machdep.cpu.brand_string") or platform.machine(), found)
+
+
+def _from_openvino() -> CpuFeatures:
+    import openvino
+
+    has = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found = {"avx512_bf16"} if "BF16" in has else set()
+    return _features(platform.processor() or platform.machine(), found)
+
+
+def usable_cores(root: Path = ROOT) -> int:
+    """Cores that this process may keep busy: physical ones in its affinity mask, within its cgroup's quota."""
+    quota = cgroup_quota(root)
+    cores = _physical_cores(root)
+    return max(1, min(cores, math.ceil(quota)) if quota else cores)
+
+
+def _physical_cores(root: Path) -> int:
+    """Distinct cores under the affinity mask. Hyper-threads share the units that matrix products need."""
+    if not hasattr(os, "sched_getaffinity"):
+        import psutil
+
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0)
+    seen: set[tuple[str, str]] = set()
+    for cpu in allowed:
+        topology = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
+        try:
+            package = (topology / "physical_package_id").read_text().strip()
+            seen.add((package, (topology / "core_id").read_text().strip()))
+        except OSError:
+            return len(allowed)
+    return len(seen)
+
+
+def cgroup_quota(root: Path = ROOT) -> float | None:
+    """The least CPU quota, in cores, of our cgroup and all above it; None where there is none."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    quotas: list[float] = []
+    for line in lines:
+        hierarchy, controllers, path = line.split(":", 2)
+        if hierarchy == "0" and not controllers:
+            quotas += _quotas(root / "sys/fs/cgroup", path, _read_v2)
+        elif "cpu" in controllers.split(","):
+            for mount in ("cpu", "cpu,cpuacct"):
+                quotas += _quotas(root / "sys/fs/cgroup" / mount, path, _read_v1)
+    return min(quotas, default=None)
+
+
+def _quotas(mount: Path, path: str, read: object) -> list[float]:
+    """The quotas of mount/path and of each folder above it. Inside a container the path may be the host's
+    and not exist here: then the mount's own file counts."""
+    assert callable(read)
+    folder = mount / path.lstrip("/")
+    found = []
+    for place in (folder, *folder.parents):
+        if place == mount.parent:
+            break
+        try:
+            quota = read(place)
+        except (OSError, ValueError):
+            continue
+        if quota is not None:
+            found.append(quota)
+    return found
+
+
+def _read_v2(folder: Path) -> float | None:
+    quota, period = (folder / "cpu.max").read_text().split()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _read_v1(folder: Path) -> float | None:
+    quota = int((folder / "cpu.cfs_quota_us").read_text())
+    period = int((folder / "cpu.cfs_period_us").read_text())
+    return quota / period if quota > 0 else None

@@ -1,0 +1,91 @@
+"""OpenVINO on the CPU: packed micro-batches, one single-threaded stream per core.
+
+The model is an artefact (convert.py or commands/optimize.py made it), so neither torch nor transformers is
+imported. Each calling thread has its own infer request; NUM_STREAMS of them run at once, and each stream keeps
+its products in its own core's cache, which beats sharing one product among the cores.
+
+Shapes are rounded (packing.py) because the CPU plugin compiles kernels for each new one and keeps the last
+CACHE of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from embedserve.backends.artefacts import Artefact
+from embedserve.backends.base import BackendInfo, TokenIds, Vectors
+from embedserve.backends.packing import pack
+from embedserve.errors import InferenceFailed, OutOfMemory
+from embedserve.models.spec import ModelSpec
+
+MOST_STREAMS = 4  # more cores than this share a stream: every stream has its own working memory
+_NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
+
+
+class OpenVinoBackend:
+    """See base.Backend."""
+
+    def __init__(self, artefact: Artefact, spec: ModelSpec, *, threads: int, native_bf16: bool, why: str) -> None:
+        import openvino
+
+        streams = min(threads, MOST_STREAMS)
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "bf16" if native_bf16 and artefact.precision != "fp32" else "f32",
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._spec = spec
+        self._model = openvino.Core().compile_model(artefact.model, "CPU", options)
+        self._requests = threading.local()
+        self._gate = threading.Condition()
+        self._running = 0
+        self.info = BackendInfo(
+            "openvino", artefact.precision, "cpu", spec.dimension, streams, threads, why, notes=dict(artefact.notes)
+        )
+        self.embed([np.zeros(8, dtype=np.int32)])  # compiles what can be; a wrong file fails here
+
+    def embed(self, sequences: Sequence[TokenIds]) -> Vectors:
+        with self._in_use():
+            request = getattr(self._requests, "request", None)
+            if request is None:
+                request = self._requests.request = self._model.create_infer_request()
+            try:
+                results = request.infer(pack(sequences), share_inputs=True, share_outputs=True)
+                return np.array(results[0], dtype=np.float32, order="C")
+            except MemoryError as error:
+                raise OutOfMemory(f"no memory for {len(sequences)} texts") from error
+            except RuntimeError as error:
+                if any(sign in str(error).lower() for sign in _NO_MEMORY):
+                    raise OutOfMemory(f"no memory for {len(sequences)} texts") from error
+                raise InferenceFailed(f"OpenVINO: {str(error).strip().splitlines()[-1]}") from error
+
+    def activation_bytes(self, count: int, length: int) -> int:
+        width = self._spec.dimension
+        return count * length * (width * 60 + length * 8)
+
+    def release_memory(self) -> None:
+        """Waits for the running batches, then frees the buffers between layers (they come back when needed)."""
+        with self._gate:
+            self._gate.wait_for(lambda: self._running == 0)
+            self._model.release_memory()
+
+    def close(self) -> None:
+        self._requests = threading.local()
+        del self._model
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        with self._gate:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._gate:
+                self._running -= 1
+                self._gate.notify_all()

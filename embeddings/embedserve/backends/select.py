@@ -1,0 +1,179 @@
+"""Chooses backend and precision for a model on this machine, and says why.
+
+    a GPU (cuda, mps)                        -> torch, bf16 (fp16 where the GPU has no bf16)
+    a CPU that OpenVINO serves (x86-64, ARM) -> openvino: int8 artefact, else bf16 where native, else fp32
+    any other                                -> onnx if installed, else torch fp32
+
+What the user pinned is done or refused with the reason; nothing falls back in silence. The library that is
+chosen is the only one imported.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+from embedserve.backends import artefacts, cpu
+from embedserve.backends.base import Backend
+from embedserve.errors import ArtefactError, SettingsError
+from embedserve.models.spec import ModelSource
+
+OPENVINO_MACHINES = ("x86_64", "amd64", "arm64", "aarch64")
+
+
+def load_backend(
+    source: ModelSource,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    threads: int = 0,
+    onnx_threads: int = 0,
+    home: Path,
+) -> Backend:
+    """Load `source`. Raises SetupError when what is pinned cannot be had here."""
+    threads = threads or cpu.usable_cores()
+    device = _device(backend, device)
+    name, reason = _backend(backend, device)
+    if device != "cpu" and name != "torch":
+        raise SettingsError(f"EMBEDDING_DEVICE={device} needs EMBEDDING_BACKEND=torch; {name} runs on the CPU")
+    if name == "openvino":
+        return _openvino(source, precision, threads, home, reason)
+    if name == "onnx":
+        from embedserve.backends.onnx_backend import OnnxBackend
+
+        if precision not in ("auto", "fp32"):
+            raise SettingsError(
+                f"EMBEDDING_PRECISION={precision}: the onnx backend runs a model as it is stored (fp32)"
+            )
+        return OnnxBackend(source, threads=min(onnx_threads or threads, 8), home=home, why=reason)
+    return _torch(source, precision, device, threads, reason)
+
+
+def _device(backend: str, device: str) -> str:
+    """`auto` looks for a GPU only where torch is what was asked for, or NVIDIA's driver is there: importing
+    torch just to look would cost every CPU server 250 MB."""
+    if device != "auto":
+        return device
+    if backend not in ("auto", "torch") or (backend == "auto" and not _gpu_driver()):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _gpu_driver() -> bool:
+    apple_silicon = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return apple_silicon or Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+
+
+def _backend(backend: str, device: str) -> tuple[str, str]:
+    if backend != "auto":
+        return backend, "pinned by EMBEDDING_BACKEND"
+    if device != "cpu":
+        return "torch", f"a {device} device is at hand"
+    if platform.machine().lower() in OPENVINO_MACHINES:
+        return "openvino", f"fastest on {platform.machine()} CPUs"
+    return "torch", f"OpenVINO does not serve {platform.machine()}"
+
+
+def _openvino(source: ModelSource, precision: str, threads: int, home: Path, reason: str) -> Backend:
+    from embedserve.backends import convert
+    from embedserve.backends.openvino_backend import OpenVinoBackend
+
+    native = cpu.features().bf16
+    chosen, why = _cpu_precision(source, precision, home)
+    if chosen == "int8":
+        artefact = artefacts.find(source, "int8", home)
+        if artefact is None:
+            raise ArtefactError(_no_int8(source, home))
+    else:
+        artefact = convert.artefact(source, chosen, home)
+    return OpenVinoBackend(
+        artefact, source.spec, threads=threads, native_bf16=native, why=f"openvino: {reason}; {chosen}: {why}"
+    )
+
+
+def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str, str]:
+    """The precision on the CPU and why. Refuses bf16 where the CPU would emulate it."""
+    features = cpu.features()
+    if precision == "fp16":
+        raise SettingsError("EMBEDDING_PRECISION=fp16 is for GPUs; on a CPU take bf16, fp32 or int8")
+    if precision == "bf16" and not features.bf16:
+        raise SettingsError(
+            f"EMBEDDING_PRECISION=bf16: {features.name} has no bf16 arithmetic (no AVX512_BF16, AMX or ARM BF16), "
+            "and emulated it is many times slower than fp32; take fp32 or int8"
+        )
+    if precision != "auto":
+        _allowed(source, precision)
+        return precision, "pinned by EMBEDDING_PRECISION"
+    torn = ""
+    if "int8" in source.spec.dtypes:
+        if artefacts.find(source, "int8", home):
+            return "int8", "an optimised artefact is installed"
+        if artefacts.is_there(source, "int8", home):
+            torn = "; the int8 artefact is torn: run `embedserve optimize` again"
+    if features.bf16 and "bf16" in source.spec.dtypes:
+        return "bf16", f"native on this CPU ({', '.join(f for f in features.flags if 'bf16' in f)}){torn}"
+    return "fp32", f"no native bf16 on this CPU{torn}"
+
+
+def _allowed(source: ModelSource, precision: str) -> None:
+    if precision not in source.spec.dtypes:
+        raise SettingsError(
+            f"EMBEDDING_PRECISION={precision} is wrong for {source.spec.id}: its weights allow "
+            f"{', '.join(source.spec.dtypes)}"
+        )
+
+
+def _no_int8(source: ModelSource, home: Path) -> str:
+    how = f"make one with `embedserve optimize {source.spec.id} --precision int8`"
+    if artefacts.is_there(source, "int8", home):
+        return f"the int8 artefact in {artefacts.path_of(source, 'int8', home)} is torn; {how}"
+    return f"there is no int8 artefact of {source.spec.id} for this revision and OpenVINO version; {how}"
+
+
+def _torch(source: ModelSource, precision: str, device: str, threads: int, reason: str) -> Backend:
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise SettingsError(f"EMBEDDING_DEVICE={device}: PyTorch {torch.__version__} finds no CUDA device here")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise SettingsError("EMBEDDING_DEVICE=mps: PyTorch finds no Apple GPU here")
+    if precision == "int8":
+        raise SettingsError("EMBEDDING_PRECISION=int8 needs EMBEDDING_BACKEND=openvino")
+    if device == "cpu":
+        if precision == "auto":
+            native = cpu.features().bf16 and "bf16" in source.spec.dtypes
+            chosen, why = ("bf16", "native on this CPU") if native else ("fp32", "no native bf16 on this CPU")
+        else:
+            chosen, why = _cpu_precision(source, precision, Path())
+    else:
+        chosen, why = _gpu_precision(source, precision, device)
+    from embedserve.backends.torch_backend import TorchBackend
+
+    return TorchBackend(
+        source, precision=chosen, device=device, threads=threads, why=f"torch: {reason}; {chosen}: {why}"
+    )
+
+
+def _gpu_precision(source: ModelSource, precision: str, device: str) -> tuple[str, str]:
+    if precision != "auto":
+        _allowed(source, precision)
+        return precision, "pinned by EMBEDDING_PRECISION"
+    import torch
+
+    bf16 = device == "mps" or torch.cuda.is_bf16_supported(including_emulation=False)
+    order = ("bf16", "fp16") if bf16 else ("fp16",)
+    for candidate in order:
+        if candidate in source.spec.dtypes:
+            return candidate, f"fastest that {device} and the weights allow"
+    return "fp32", f"neither {' nor '.join(order)} is right for these weights on {device}"
+
+
+def installed_artefacts(source: ModelSource, home: Path) -> list[dict[str, Any]]:
+    """For `embedserve models` and /v1/models: precision, folder, and notes with the guard's status."""
+    return [{"precision": a.precision, "folder": str(a.folder), **a.notes} for a in artefacts.installed(source, home)]
