@@ -9,13 +9,14 @@ import uuid
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from embedserve.indexing.chunk import NotText, chunk_file, chunk_text, read_text, segment_hash
 from embedserve.indexing.languages import LANGUAGES, find_language, language_of, parser_for
 from embedserve.indexing.store import MARKER_ID
 from embedserve.indexing.text import Lines, cut_lines, cut_markdown
 from embedserve.indexing.workspace import collection_name, path_segments
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 STDLIB = sysconfig.get_path("stdlib")
 

@@ -43,6 +43,7 @@ class EmbeddingStandIn:
         return self
 
     def start(self, port: int) -> None:
+        self.stopped = False
         self.server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
@@ -50,6 +51,8 @@ class EmbeddingStandIn:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
+        """Answer nobody any more: what is in work breaks off, as when a process is killed."""
+        self.stopped = True
         self.server.shutdown()
         self.server.server_close()
 
@@ -85,7 +88,9 @@ class EmbeddingStandIn:
                     refusal = standin.answers.pop(0) if standin.answers else None
                 try:
                     time.sleep(standin.delay)
-                    if standin.key and self.headers["authorization"] != f"Bearer {standin.key}":
+                    if standin.stopped:
+                        self.close_connection = True
+                    elif standin.key and self.headers["authorization"] != f"Bearer {standin.key}":
                         self.answer(401, {"error": {"message": "wrong API key"}})
                     elif refusal:
                         self.answer(refusal[0], {"error": {"message": "not now"}}, refusal[1])

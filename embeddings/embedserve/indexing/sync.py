@@ -100,7 +100,7 @@ class Indexer:
             assert self.known is not None
             plan = await self._plan(report, self.known, changed)
             stale = _stale(self.known, plan)
-            if not plan.files and stale:
+            if stale and not plan.files and not plan.unreadable:
                 raise IndexingFailed(
                     f"{self.store.workspace} has no file to index now, but its index has points; they were kept. "
                     "Is a disk not mounted? Delete them with: embedserve index --delete " + self.store.workspace
