@@ -168,9 +168,9 @@ def own_command(model: str, precision: str = "auto") -> list[str]:
     return [sys.executable, "-m", "embedserve.cli", "serve", "--model", model, "--precision", precision]
 
 
-def script_command(script: str, *arguments: str) -> list[str]:
-    """A script of scripts/bench. Raises SetupError outside a checkout, where there is none."""
+def script_command(script: str, *arguments: str, python: str = sys.executable) -> list[str]:
+    """A script of scripts/bench, run by `python`. Raises SetupError outside a checkout, where there is none."""
     path = SCRIPTS / script
     if not path.exists():
         raise SetupError(f"{script} is part of the repository, not of the installed package: run from a checkout")
-    return [sys.executable, str(path), *arguments]
+    return [python, str(path), *arguments]
