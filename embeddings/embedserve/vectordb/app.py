@@ -1,0 +1,141 @@
+"""The HTTP application: Qdrant's envelope {"result", "status", "time"} its error shape,
+health and the guards.
+
+Wraps the handlers of `routes`, which return the result or raise ApiError. At most 16 bodies are in memory at once
+and each is bounded in size and time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from embedserve.errors import EmbedServeError
+from embedserve.vectordb.errors import ApiError, format_error, unsupported, wrong_input
+from embedserve.vectordb.routes import NOT_SERVED, ROUTES, Handler
+from embedserve.vectordb.storage import Storage
+from embedserve.web.api_key import ApiKey
+from embedserve.web.browser_guard import BrowserGuard
+
+log = logging.getLogger(__name__)
+
+API_VERSION = "1.20.0"  # of the Qdrant whose API this is a part of; clients compare it with their own
+MAX_BODY = 32 << 20  # Qdrant's own default
+BODY_SECONDS = 30.0
+BODIES = 16
+OPEN_PATHS = ("/", "/healthz", "/livez", "/readyz")
+
+_QUERY_PARAMETERS = {"wait", "ordering", "timeout", "consistency"}
+
+
+def create_app(
+    storage: Storage, api_key: str | None = None, allowed_hosts: Iterable[str] = (), max_body: int = MAX_BODY
+) -> Starlette:
+    """The application; opens the storage at start-up and closes it at shutdown."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await storage.open()
+        try:
+            yield
+        finally:
+            await storage.close()
+
+    slots = asyncio.Semaphore(BODIES)
+    routes = [Route(path, _answer(h, storage, slots, max_body), methods=[m]) for m, path, h in ROUTES]
+    for path, text in _HEALTH.items():
+        routes.append(Route(path, PlainTextResponse(text)))
+    routes.append(Route("/", Response(orjson.dumps(_VERSION), media_type="application/json")))
+    routes.append(Route("/{path:path}", _unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]))
+    guard = Middleware(
+        BrowserGuard, error_body=_error_body, check_host=api_key is None, allowed_hosts=list(allowed_hosts)
+    )
+    middleware = [guard]
+    if api_key is not None:
+        middleware.append(Middleware(ApiKey, key=api_key, error_body=_error_body, open_paths=OPEN_PATHS))
+    return Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+
+
+_HEALTH = {
+    "/healthz": "healthz check passed",
+    "/livez": "healthz check passed",
+    "/readyz": "all shards are ready",
+}
+_VERSION = {"title": "qdrant - vector search engine", "version": API_VERSION, "commit": "embedserve on Qdrant Edge"}
+
+
+def _error_body(_status: int, error: EmbedServeError) -> bytes:
+    return orjson.dumps({"status": {"error": error.message}, "time": 0.0})
+
+
+def _answer(
+    handler: Handler, storage: Storage, slots: asyncio.Semaphore, max_body: int
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        started = time.perf_counter()
+        status = 200
+        try:
+            _check_parameters(request)
+            if request.method in ("POST", "PUT"):
+                async with slots:
+                    result = await handler(storage, request, await _read_json(request, max_body))
+            else:
+                result = await handler(storage, request, None)
+            reply: dict[str, Any] = {"result": result, "status": "ok"}
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except ApiError as error:
+            status, reply = error.status, {"status": {"error": error.message}}
+        except Exception as error:
+            log.exception("%s %s: %s", request.method, request.scope["route"].path, type(error).__name__)
+            status, reply = 500, {"status": {"error": f"Service internal error: {error}"}}
+        reply["time"] = time.perf_counter() - started
+        body = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+        return Response(body, status, media_type="application/json")
+
+    return endpoint
+
+
+async def _read_json(request: Request, limit: int) -> Any:
+    too_large = ApiError(413, f"Payload error: JSON payload is larger than allowed (limit: {limit} bytes)")
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise ApiError(408, f"Timeout: the body did not come within {BODY_SECONDS:.0f} s") from None
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise format_error(str(error)) from None
+
+
+def _check_parameters(request: Request) -> None:
+    unknown = set(request.query_params) - _QUERY_PARAMETERS
+    if unknown:
+        raise wrong_input(f"unknown query parameter `{min(unknown)}`")
+    if request.query_params.get("wait", "true") not in ("true", "false"):
+        raise wrong_input("the query parameter `wait` must be true or false")
+
+
+async def _unknown(request: Request) -> Response:
+    path = request.url.path
+    feature = next((feature for pattern, feature in NOT_SERVED if pattern.fullmatch(path)), None)
+    error = unsupported(feature) if feature else ApiError(404, f"Not found: no endpoint {request.method} {path}")
+    return Response(_error_body(error.status, error), error.status, media_type="application/json")

@@ -1,0 +1,314 @@
+"""One collection: its reads, its writes in order, and the swap to a copy with an index.
+
+On disk, `meta.json` names the collection, its settings and the folder of its live shard; it is only ever replaced
+whole, so it is the one truth after a crash, and any other folder is rubbish of a build that did not end.
+
+    <collection>/meta.json
+    <collection>/<generation>/      the live shard (Qdrant Edge's files)
+    <collection>/<generation>/      at times, a copy in which a child process builds the index
+
+Writes go one after the other through `_writing`. Reads need no lock, but a shard that has been replaced is closed
+only when its last reader is done. All bookkeeping happens on the event loop, the work in threads.
+
+Building an index:
+1. Under the lock: flush, copy the shard's files, begin to note the ids of all points that are written (`_touched`).
+2. A child process optimises the copy. Reads and writes go on here, and are durable here.
+3. Catch up: for the ids touched so far, copy their present state (or absence) from the live shard. Repeat while many
+   come in, the last time under the lock. Then flush, point `meta.json` to the copy, use it, delete the old one.
+
+Noting ids rather than operations keeps memory small and the order irrelevant. A filter is resolved to ids before it
+deletes. A crash at any point leaves either the old shard, complete, or the new one, complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import qdrant_edge as edge
+
+from embedserve.vectordb import indexing
+from embedserve.vectordb.errors import no_collection
+from embedserve.vectordb.files import check_space, disk_size, replace_json, sync_files
+from embedserve.vectordb.filters import PointId, plain_id
+from embedserve.vectordb.schema import edge_config, index_from_shown
+
+T = TypeVar("T")
+META = "meta.json"
+_CATCH_UP_BATCH = 500
+_CATCH_UP_ROUNDS = 20
+
+
+class Generation:
+    """An open shard with the number of reads in it."""
+
+    def __init__(self, path: Path, shard: edge.EdgeShard) -> None:
+        self.path = path
+        self.shard = shard
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._readers = 0
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[edge.EdgeShard]:
+        self._readers += 1
+        self.idle.clear()
+        try:
+            yield self.shard
+        finally:
+            self._readers -= 1
+            if not self._readers:
+                self.idle.set()
+
+    async def close(self) -> None:
+        await self.idle.wait()
+        await asyncio.to_thread(self.shard.close)
+
+
+class Collection:
+    """Made by `create` or `open`; `name` and `config` never change."""
+
+    def __init__(self, folder: Path, meta: dict[str, Any], generation: Generation, reserve: int) -> None:
+        self.folder = folder
+        self.name: str = meta["name"]
+        self.config: dict[str, Any] = meta["config"]
+        self.size: int = self.config["params"]["vectors"]["size"]
+        self.indexes: dict[str, dict[str, Any]] = meta["indexes"]
+        self.operations = 0
+        self.changed = 0  # points written or deleted since the last build
+        self.indexed = 0  # points that the index had after the last build
+        self.unflushed = False
+        self.building = False
+        self.build_error: str | None = None
+        self._generation = generation
+        self._reserve = reserve
+        self._writing = asyncio.Lock()
+        self._touched: set[PointId] | None = None
+        self._dropped = False
+
+    @classmethod
+    def create(cls, folder: Path, name: str, config: dict[str, Any], reserve: int) -> Collection:
+        """Blocking. The collection exists once its meta.json does."""
+        check_space(folder.parent, reserve)
+        path = folder / _new_name()
+        path.mkdir(parents=True)
+        try:
+            generation = Generation(path, edge.EdgeShard.create(str(path), edge_config(config)))
+            meta = {"name": name, "config": config, "indexes": {}, "generation": path.name}
+            replace_json(folder / META, meta)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return cls(folder, meta, generation, reserve)
+
+    @classmethod
+    def open(cls, folder: Path, meta: dict[str, Any], reserve: int) -> Collection:
+        """Blocking. Deletes what an unfinished build left."""
+        for other in folder.iterdir():
+            if other.is_dir() and other.name != meta["generation"]:
+                shutil.rmtree(other, ignore_errors=True)
+        path = folder / meta["generation"]
+        collection = cls(folder, meta, Generation(path, edge.EdgeShard.load(str(path))), reserve)
+        points = collection._count()
+        collection.changed = max(0, points - collection.indexed)
+        return collection
+
+    async def read(self, work: Callable[[edge.EdgeShard], T]) -> T:
+        """`work` on the live shard, in a thread."""
+        self._check_exists()
+        with self._generation.reading() as shard:
+            return await asyncio.to_thread(work, shard)
+
+    async def upsert(self, points: list[edge.Point]) -> int:
+        async with self._write([plain_id(point.id) for point in points], grows=True) as shard:
+            if points:
+                await asyncio.to_thread(shard.update, edge.UpdateOperation.upsert_points(points))
+        return self.operations
+
+    async def delete(self, selector: list[PointId] | edge.Filter) -> int:
+        """Delete points by ids or by filter."""
+        async with self._writing:
+            self._check_exists()
+            if isinstance(selector, list):
+                ids = selector
+            else:
+                ids = await asyncio.to_thread(_matching, self._generation.shard, selector)
+            async with self._noted(ids) as shard:
+                if ids:
+                    await asyncio.to_thread(shard.update, edge.UpdateOperation.delete_points([*ids]))
+        return self.operations
+
+    async def create_index(self, field: str, shown: dict[str, Any], native: Any) -> int:
+        async with self._write([], grows=True) as shard:
+            await asyncio.to_thread(shard.update, edge.UpdateOperation.create_field_index(field, native))
+            self.indexes[field] = shown
+            await asyncio.to_thread(self._save, self._generation)
+        return self.operations
+
+    async def delete_index(self, field: str) -> int:
+        async with self._write([], grows=False) as shard:
+            await asyncio.to_thread(shard.update, edge.UpdateOperation.delete_field_index(field))
+            self.indexes.pop(field, None)
+            await asyncio.to_thread(self._save, self._generation)
+        return self.operations
+
+    @contextlib.asynccontextmanager
+    async def _write(self, ids: list[PointId], grows: bool) -> Any:
+        async with self._writing:
+            self._check_exists()
+            if grows:
+                check_space(self.folder, self._reserve)
+            async with self._noted(ids) as shard:
+                yield shard
+
+    @contextlib.asynccontextmanager
+    async def _noted(self, ids: list[PointId]) -> Any:
+        """The live shard, with the ids noted for catching up even if the write ends in an error."""
+        self.changed += len(ids)
+        self.unflushed = True
+        if self._touched is not None:
+            self._touched.update(ids)
+        yield self._generation.shard
+        self.operations += 1
+
+    async def flush(self) -> None:
+        """Make everything safe against loss of power too, and let Qdrant Edge shorten its log.
+
+        Files are synced from here first: that lets other threads run, Edge's own flush does not.
+        """
+        if not self.unflushed:
+            return
+        await asyncio.to_thread(sync_files, self._generation.path)
+        async with self._writing:
+            if not self._dropped:
+                self.unflushed = False
+                await asyncio.to_thread(self._generation.shard.flush)
+
+    async def build_index(self) -> None:
+        """See the module's docstring. On any error the live shard stays as it is, and `build_error` says why."""
+        copy = self.folder / _new_name()
+        self.building = True
+        try:
+            changed_before = await self._start_copy(copy)
+            if await indexing.build(copy):
+                await self._adopt(copy)
+            self.changed = max(0, self.changed - changed_before)
+            self.build_error = None
+        except Exception as error:
+            self.build_error = str(error)
+            raise
+        finally:
+            self._touched = None
+            self.building = False
+            if copy != self._generation.path:
+                await asyncio.to_thread(shutil.rmtree, copy, ignore_errors=True)
+
+    async def _start_copy(self, copy: Path) -> int:
+        await self.flush()  # the long part of it outside the lock below
+        async with self._writing:
+            self._check_exists()
+            live = self._generation
+            await asyncio.to_thread(live.shard.flush)
+            needed = self._reserve + 2 * await asyncio.to_thread(disk_size, live.path)
+            await asyncio.to_thread(check_space, self.folder, needed)
+            self._touched = set()
+            await asyncio.to_thread(shutil.copytree, live.path, copy)
+            return self.changed
+
+    async def _adopt(self, copy: Path) -> None:
+        new = Generation(copy, await asyncio.to_thread(edge.EdgeShard.load, str(copy)))
+        try:
+            for _ in range(_CATCH_UP_ROUNDS):
+                async with self._writing:
+                    touched, self._touched = self._touched or set(), set()
+                await self._catch_up(new.shard, touched)
+                if len(touched) <= _CATCH_UP_BATCH:
+                    break
+            await asyncio.to_thread(sync_files, new.path)
+            async with self._writing:
+                self._check_exists()
+                await self._catch_up(new.shard, self._touched or set())
+                await asyncio.to_thread(self._same_indexes, new.shard)
+                await asyncio.to_thread(new.shard.flush)
+                self._save(new)  # not awaited: no cancellation may come between the file and the field
+                old, self._generation = self._generation, new
+                self._count()
+        except BaseException:
+            await new.close()
+            raise
+        await old.close()
+        await asyncio.to_thread(shutil.rmtree, old.path, ignore_errors=True)
+
+    async def _catch_up(self, new: edge.EdgeShard, touched: set[PointId]) -> None:
+        ids = list(touched)
+        for start in range(0, len(ids), _CATCH_UP_BATCH):
+            part = ids[start : start + _CATCH_UP_BATCH]
+            await asyncio.to_thread(_copy_points, self._generation.shard, new, part)
+
+    def _same_indexes(self, new: edge.EdgeShard) -> None:
+        present = set(new.info().payload_schema)
+        for field in present - set(self.indexes):
+            new.update(edge.UpdateOperation.delete_field_index(field))
+        for field in set(self.indexes) - present:
+            new.update(edge.UpdateOperation.create_field_index(field, index_from_shown(self.indexes[field])))
+
+    async def close(self) -> None:
+        async with self._writing:
+            self._dropped = True
+            await asyncio.to_thread(sync_files, self._generation.path)
+            await self._generation.close()
+
+    async def drop(self) -> None:
+        """Delete the collection. It is gone once meta.json is, whatever happens then."""
+        async with self._writing:
+            self._check_exists()
+            self._dropped = True
+            (self.folder / META).unlink()
+        await self._generation.close()
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def _count(self) -> int:
+        info = self._generation.shard.info()
+        self.indexed = info.indexed_vectors_count
+        return info.points_count
+
+    def _check_exists(self) -> None:
+        if self._dropped:
+            raise no_collection(self.name)
+
+    def _save(self, generation: Generation) -> None:
+        meta = {"name": self.name, "config": self.config, "indexes": self.indexes}
+        replace_json(self.folder / META, meta | {"generation": generation.path.name})
+
+
+def _new_name() -> str:
+    return uuid.uuid4().hex[:16]
+
+
+def _matching(shard: edge.EdgeShard, condition: edge.Filter) -> list[PointId]:
+    ids: list[PointId] = []
+    offset = None
+    while True:
+        request = edge.ScrollRequest(
+            offset=offset, limit=10_000, filter=condition, with_payload=False, with_vector=False
+        )
+        records, offset = shard.scroll(request)
+        ids.extend(plain_id(record.id) for record in records)
+        if offset is None:
+            return ids
+
+
+def _copy_points(live: edge.EdgeShard, new: edge.EdgeShard, ids: list[PointId]) -> None:
+    """Give these points in `new` the state that they have in `live`."""
+    found = live.retrieve([*ids], True, True)
+    if found:
+        points = [edge.Point(record.id, record.vector or [], record.payload) for record in found]
+        new.update(edge.UpdateOperation.upsert_points(points))
+    absent = set(ids) - {plain_id(record.id) for record in found}
+    if absent:
+        new.update(edge.UpdateOperation.delete_points(list(absent)))

@@ -1,0 +1,49 @@
+"""Qdrant's error kinds with their statuses and wording, which clients show to their users."""
+
+from __future__ import annotations
+
+from embedserve.errors import EmbedServeError
+
+FULL_SERVER = "run the full Qdrant server for it (https://qdrant.tech/documentation/installation/)"
+
+
+class ApiError(EmbedServeError):
+    """Answered as {"status": {"error": message}} with `status`."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def format_error(message: str) -> ApiError:
+    """The body is not what the endpoint takes."""
+    return ApiError(400, f"Format error in JSON body: {message}")
+
+
+def validation_error(message: str) -> ApiError:
+    """The body has the right shape and a value out of bounds."""
+    return ApiError(422, f"Validation error in JSON body: [{message}]")
+
+
+def wrong_input(message: str) -> ApiError:
+    return ApiError(400, f"Wrong input: {message}")
+
+
+def already_exists(collection: str) -> ApiError:
+    return ApiError(409, f"Wrong input: Collection `{collection}` already exists!")
+
+
+def no_collection(collection: str) -> ApiError:
+    return ApiError(404, f"Not found: Collection `{collection}` doesn't exist!")
+
+
+def unsupported(feature: str) -> ApiError:
+    return ApiError(501, f"Not implemented: the embedded Qdrant has no {feature}; {FULL_SERVER}")
+
+
+def no_space(free: int, needed: int) -> ApiError:
+    return ApiError(
+        507,
+        f"Insufficient storage: {free >> 20} MiB of disk are left and writing stops under {needed >> 20} MiB; "
+        "free some space (deleting points and collections goes on working)",
+    )

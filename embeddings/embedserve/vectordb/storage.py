@@ -1,0 +1,198 @@
+"""The storage folder: one process at a time, the collections in it, and the housekeeping in the background.
+
+    <storage>/.lock                 held with flock by the process that serves it
+    <storage>/collections/<id>/     one folder a collection, named by chance, since names may hold any character
+
+A folder without meta.json is a collection that was being made or deleted, and is cleared away. A collection that
+cannot be opened does not stop the others: it answers 500 with the reason.
+
+When an index is built: unindexed vectors of `indexing_threshold` and no write for ten seconds, since building takes
+all cores and a scan by a client lasts minutes; or eight times that much and half of what is indexed, whatever is
+going on, so that the cost of all builds stays in proportion to the data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from embedserve.errors import SetupError
+from embedserve.vectordb.collection import META, Collection
+from embedserve.vectordb.errors import ApiError, already_exists, no_collection
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 5.0
+QUIET_SECONDS = 10.0
+RETRY_SECONDS = 300.0
+RESERVE = 256 << 20
+
+
+class Storage:
+    """`reserve`: bytes of disk that are kept free; `quiet`: seconds without writes before an index is built."""
+
+    def __init__(self, folder: Path, reserve: int = RESERVE, quiet: float = QUIET_SECONDS) -> None:
+        self.folder = folder
+        self._reserve = reserve
+        self._quiet = quiet
+        self._collections: dict[str, Collection] = {}
+        self._broken: dict[str, str] = {}
+        self._builds: dict[str, asyncio.Task[None]] = {}
+        self._retry_at: dict[str, float] = {}
+        self._making = asyncio.Lock()
+        self._housekeeper: asyncio.Task[None] | None = None
+        self._lock = _lock(folder)
+
+    async def open(self) -> None:
+        """Open every collection and start the housekeeping."""
+        self._root.mkdir(exist_ok=True)
+        for folder in sorted(self._root.iterdir()):
+            if (folder / META).exists():
+                await asyncio.to_thread(self._open_one, folder)
+            else:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        self._housekeeper = asyncio.create_task(self._keep_house())
+
+    def _open_one(self, folder: Path) -> None:
+        name = folder.name
+        try:
+            meta = orjson.loads((folder / META).read_bytes())
+            name = meta["name"]
+            self._collections[name] = Collection.open(folder, meta, self._reserve)
+        except Exception as error:
+            self._broken[name] = f"its files in {folder} cannot be opened ({error}); delete it and index again"
+            log.error("collection %s: %s", name, self._broken[name])
+
+    async def close(self) -> None:
+        """Stop building, flush and close everything, give the lock back."""
+        tasks = [task for task in (self._housekeeper, *self._builds.values()) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for collection in self._collections.values():
+            await collection.close()
+        os.close(self._lock)
+
+    def names(self) -> list[str]:
+        return sorted({*self._collections, *self._broken})
+
+    def get(self, name: str) -> Collection:
+        if name in self._collections:
+            return self._collections[name]
+        if name in self._broken:
+            raise ApiError(500, f"Service internal error: collection `{name}`: {self._broken[name]}")
+        raise no_collection(name)
+
+    async def create(self, name: str, config: dict[str, Any]) -> None:
+        async with self._making:
+            if name in self.names():
+                raise already_exists(name)
+            folder = self._root / uuid.uuid4().hex
+            self._collections[name] = await asyncio.to_thread(Collection.create, folder, name, config, self._reserve)
+
+    async def delete(self, name: str) -> bool:
+        """False if there was none."""
+        async with self._making:
+            if self._broken.pop(name, None):
+                await asyncio.to_thread(self._delete_broken, name)
+                return True
+            collection = self._collections.pop(name, None)
+            if collection is None:
+                return False
+            build = self._builds.pop(name, None)
+            if build:
+                build.cancel()
+                await asyncio.gather(build, return_exceptions=True)
+            await collection.drop()
+            return True
+
+    def _delete_broken(self, name: str) -> None:
+        for folder in self._root.iterdir():
+            with contextlib.suppress(Exception):
+                named = folder.name == name or orjson.loads((folder / META).read_bytes())["name"] == name
+                if named:
+                    shutil.rmtree(folder)
+
+    @property
+    def _root(self) -> Path:
+        return self.folder / "collections"
+
+    async def _keep_house(self) -> None:
+        """Every second: flush what needs it, start a build where one is due. One build at a time."""
+        flushed = time.monotonic()
+        seen: dict[str, tuple[int, float]] = {}
+        while True:
+            await asyncio.sleep(1.0)
+            now = time.monotonic()
+            for name, collection in list(self._collections.items()):
+                if seen.get(name, (-1, 0.0))[0] != collection.operations:
+                    seen[name] = collection.operations, now
+                quiet = now - seen[name][1] >= self._quiet
+                if not self._builds and now >= self._retry_at.get(name, 0) and _due(collection, quiet):
+                    self._builds[name] = asyncio.create_task(self._build(name, collection))
+            if now - flushed >= FLUSH_SECONDS:
+                flushed = now
+                for collection in list(self._collections.values()):
+                    await _survive(collection.flush(), f"collection {collection.name}: flush")
+
+    async def _build(self, name: str, collection: Collection) -> None:
+        log.info("collection %s: building the index of %d changed points", name, collection.changed)
+        started = time.monotonic()
+        try:
+            await _survive(collection.build_index(), f"collection {name}: the index was not built")
+        finally:
+            self._builds.pop(name, None)
+        if collection.build_error:
+            self._retry_at[name] = time.monotonic() + RETRY_SECONDS
+        else:
+            log.info("collection %s: index built in %.1f s", name, time.monotonic() - started)
+
+
+async def _survive(work: Any, what: str) -> None:
+    try:
+        await work
+    except Exception as error:
+        log.error("%s: %s", what, error)
+
+
+def _due(collection: Collection, quiet: bool) -> bool:
+    threshold = collection.config["optimizer_config"]["indexing_threshold"] * 1024
+    hnsw = collection.config["hnsw_config"] | collection.config["params"]["vectors"].get("hnsw_config", {})
+    if threshold == 0 or hnsw["m"] == 0:  # Qdrant's ways to say: never
+        return False
+    row = collection.size * 4
+    if quiet:
+        return collection.changed * row >= threshold
+    return collection.changed * row >= max(8 * threshold, collection.indexed * row // 2)
+
+
+def _lock(folder: Path) -> int:
+    """The descriptor that holds the storage's lock, or SetupError that names the process that has it."""
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SetupError(f"cannot use the storage {folder}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise SetupError(
+            f"the storage {folder} is in use by another embedded Qdrant (process {holder}); "
+            "stop it, or give another --storage"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
