@@ -27,7 +27,7 @@ def submit(backlog, loop, lengths, salt=0, small=False):
 
 def compute(backlog):
     """Run one micro-batch; the vector of an item is (length, first id)."""
-    batch = backlog.take(BUDGET)
+    batch = backlog.take(lambda: BUDGET)
     backlog.complete(batch, np.array([[item.length, item.ids[0]] for item in batch], dtype=np.float32))
     return batch
 
@@ -96,7 +96,7 @@ async def test_a_small_job_takes_a_text_that_waits_in_a_scan_with_it(loop):
 async def test_an_error_reaches_every_request_of_the_batch_once_and_drops_the_rest(loop):
     backlog = Backlog()
     one, two = submit(backlog, loop, [10] * 2, salt=1), submit(backlog, loop, [10] * 10, salt=2)
-    batch = backlog.take(BUDGET)
+    batch = backlog.take(lambda: BUDGET)
     backlog.fail(batch, InferenceFailed("injected"))
     for job in (one, two):
         with pytest.raises(InferenceFailed):
@@ -124,7 +124,7 @@ async def test_closing_fails_what_waits_and_what_comes(loop):
     for job in (waiting, late):
         with pytest.raises(NotReady):
             await job.future
-    assert backlog.take(BUDGET) is None
+    assert backlog.take(lambda: BUDGET) is None
 
 
 @settings(deadline=None)
@@ -149,7 +149,7 @@ def test_every_future_resolves_and_every_row_is_right(jobs, data):
                 backlog.cancel(job)
                 cancelled.add(job)
             elif action != "none" and len(backlog):
-                batch = backlog.take(BUDGET)
+                batch = backlog.take(lambda: BUDGET)
                 if action == "fail":
                     backlog.fail(batch, InferenceFailed("injected"))
                 else:

@@ -18,7 +18,7 @@ import bisect
 import contextlib
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,11 +126,14 @@ class Backlog:
             self._forget(job)
             job.closed = True
 
-    def take(self, budget: Budget) -> list[Item] | None:
-        """The next micro-batch, waiting for work; None once the backlog is closed. Any thread."""
+    def take(self, budget: Callable[[], Budget]) -> list[Item] | None:
+        """The next micro-batch, waiting for work; None once the backlog is closed. Any thread.
+
+        budget: asked when there is work, so that it is of that moment.
+        """
         with self._changed:
             while self._closed is None:
-                if batch := self._next(budget):
+                if (self._small or self._sorted) and (batch := self._next(budget())):
                     return batch
                 self._changed.wait()
             return None

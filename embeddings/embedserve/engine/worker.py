@@ -95,7 +95,7 @@ class Worker:
     def _run(self) -> None:
         try:
             while True:
-                batch = self.backlog.take(self.budget())
+                batch = self.backlog.take(self.budget)
                 if batch is None:
                     return
                 self._serve(batch)
