@@ -77,15 +77,17 @@ class NaiveEmbedder:
             )
             mask = batch["attention_mask"]
             with torch.no_grad():
-                if self.is_jina:
-                    hidden = self.model(batch["input_ids"], mask)
-                else:
-                    hidden = self.model(**batch).last_hidden_state
+                hidden = self._hidden(batch)
             weights = mask.unsqueeze(-1).float()
             pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
             rows.append(torch.nn.functional.normalize(pooled, p=2, dim=1).numpy())
             tokens += int(mask.sum())
         return np.concatenate(rows), tokens
+
+    def _hidden(self, batch: Any) -> torch.Tensor:
+        if self.is_jina:
+            return self.model(batch["input_ids"], batch["attention_mask"])
+        return self.model(**batch).last_hidden_state
 
 
 def create_app(embedder: NaiveEmbedder, name: str) -> FastAPI:

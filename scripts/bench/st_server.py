@@ -66,6 +66,7 @@ def _export(folder: Path) -> None:
 def _convert_jina(folder: Path) -> None:
     import openvino
     import torch
+
     from embedserve.models.jina_bert import JinaBert, JinaBertConfig
     from embedserve.models.loading import read_state
 
@@ -87,9 +88,10 @@ def _convert_jina(folder: Path) -> None:
 
 def _quantize(folder: Path, work: Path) -> None:
     """sentence-transformers' own static quantisation, with code as its calibration set."""
-    from embedserve.bench.texts import code_texts
     from optimum.intel import OVQuantizationConfig
     from sentence_transformers import SentenceTransformer, export_static_quantized_openvino_model
+
+    from embedserve.bench.texts import code_texts
 
     with tempfile.TemporaryDirectory(dir=work) as data:
         lines = "".join(json.dumps({"text": text}) + "\n" for text in code_texts(CALIBRATION_TEXTS, seed=7))

@@ -90,7 +90,6 @@ class Connection:
         self._headers = {
             "Authorization": f"Bearer {endpoint.api_key}",
             "Content-Type": "application/json",
-            
         }
 
     def embed(self, body: bytes) -> Reply:
@@ -121,9 +120,11 @@ class Connection:
         self._http.close()
 
 
-def request_body(texts: Sequence[str], model: str) -> bytes:
-    """The request as Roo Code and Zoo Code send it."""
-    fields = {"input": list(texts), "model": model, "encoding_format": "base64"}
+def request_body(texts: Sequence[str], model: str | None) -> bytes:
+    """The request as Roo Code and Zoo Code send it. model None: left out, the server's default."""
+    fields: dict[str, Any] = {"input": list(texts), "model": model, "encoding_format": "base64"}
+    if model is None:
+        del fields["model"]
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 

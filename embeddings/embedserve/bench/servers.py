@@ -106,11 +106,11 @@ def free_port() -> int:
 class StartedServer:
     """A server process of ours. `cold_start`: seconds from its start to its first embedding."""
 
-    def __init__(self, name: str, command: Sequence[str], model: str, env: Mapping[str, str] | None = None) -> None:
-        self.name, self.model = name, model
+    def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+        self.name = name
         port = free_port()
         self.endpoint = Endpoint(f"http://127.0.0.1:{port}/v1")
-        self.output: IO[bytes] = tempfile.TemporaryFile()
+        self.output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the server)
         self.cold_start = 0.0
         self._started = time.perf_counter()
         self.process = subprocess.Popen(
@@ -125,7 +125,7 @@ class StartedServer:
     def wait(self, timeout: float = 600.0) -> None:
         """Until the first embedding. Raises SetupError with its last lines when it dies or takes too long."""
         connection = Endpoint(self.endpoint.url, timeout=60.0).connect()
-        body = request_body(["def add(a, b):\n    return a + b"], self.model)
+        body = request_body(["def add(a, b):\n    return a + b"], None)
         try:
             while True:
                 reply = connection.embed(body)
