@@ -32,6 +32,8 @@ async def keep_house(runtime: Runtime) -> None:
         obs.RSS.set(runtime.rss)
         obs.BATCH_CAP.set(runtime.governor.cap)
         obs.QUEUE_WAITING.set(runtime.admission.waiting)
+        obs.QUEUE_DEEPEST.set(runtime.admission.deepest)
+        obs.QUEUE_LONGEST.set(runtime.admission.longest)
         obs.SLOTS_ACTIVE.set(runtime.admission.active)
         if now - last_report >= _REPORT_EVERY:
             last_report = now

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Summary, generate_latest
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 
@@ -33,6 +33,7 @@ QUEUE_SECONDS = Histogram(
 )
 QUEUE_LONGEST = Gauge("embedserve_queue_longest_seconds", "Longest wait for a slot so far")
 REFUSED = Counter("embedserve_refused_total", "Requests answered 429")
+GC_SECONDS = Summary("embedserve_gc_seconds", "The collection after each embedding request")
 
 BATCHES = Counter("embedserve_batches_total", "Micro-batches computed")
 BATCH_TEXTS = Histogram("embedserve_batch_texts", "Texts in a micro-batch", buckets=(1, 2, 4, 8, 16, 32, 64))

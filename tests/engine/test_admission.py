@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from embedserve import observability as obs
 from embedserve.engine.admission import Admission
 from embedserve.errors import TooManyRequests
 
@@ -40,6 +41,7 @@ def test_a_cancelled_waiter_leaves_no_slot_behind():
 
 def test_a_wait_over_the_timeout_and_a_full_room_are_refused_and_counted():
     async def body():
+        before = obs.REFUSED._value.get()
         admission = Admission(slots=2, queue_size=0, timeout=0.01)
         for small in (True, False):
             await admission.acquire(small=small)
@@ -47,7 +49,7 @@ def test_a_wait_over_the_timeout_and_a_full_room_are_refused_and_counted():
             admission.enter()
         with pytest.raises(TooManyRequests, match="QUEUE_TIMEOUT"):
             await admission.acquire(small=True)
-        assert admission.refused == 2
+        assert obs.REFUSED._value.get() - before == 2
 
     asyncio.run(body())
 

@@ -10,6 +10,8 @@ import gc
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from embedserve.observability import GC_SECONDS
+
 
 class GcMiddleware:
     def __init__(self, app: ASGIApp, *, paths: tuple[str, ...]) -> None:
@@ -20,4 +22,5 @@ class GcMiddleware:
             await self.app(scope, receive, send)
         finally:
             if scope["type"] == "http" and scope["path"] in self.paths:
-                gc.collect()
+                with GC_SECONDS.time():
+                    gc.collect()

@@ -10,6 +10,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from embedserve import observability as obs
 from embedserve.errors import TooManyRequests
 
 
@@ -36,7 +37,8 @@ class Admission:
     timeout: float
     waiting: int = 0
     active: int = 0
-    refused: int = 0
+    deepest: int = 0  # most that ever waited at once
+    longest: float = 0.0  # longest wait so far
     stats: WaitStats = field(default_factory=WaitStats)
 
     def __post_init__(self) -> None:
@@ -46,12 +48,13 @@ class Admission:
     def enter(self) -> None:
         """Enter the waiting room; TooManyRequests when it is full. Must be paired with leave()."""
         if self.waiting >= self.queue_size and self._all.locked():
-            self.refused += 1
+            obs.REFUSED.inc()
             raise TooManyRequests(
                 f"{self.waiting} requests wait already, the most that EMBEDDING_QUEUE_SIZE allows; try again later"
             )
         self.waiting += 1
         self.stats.deepest = max(self.stats.deepest, self.waiting)
+        self.deepest = max(self.deepest, self.waiting)
 
     def leave(self) -> None:
         """Leave the waiting room, with a slot or without."""
@@ -71,7 +74,7 @@ class Admission:
                         self._large.release()
                     raise
         except TimeoutError:
-            self.refused += 1
+            obs.REFUSED.inc()
             raise TooManyRequests(
                 f"no slot became free within {self.timeout:g} s (EMBEDDING_QUEUE_TIMEOUT); the server is overloaded"
             ) from None
@@ -80,6 +83,7 @@ class Admission:
         self.stats.admitted += 1
         self.stats.total += waited
         self.stats.longest = max(self.stats.longest, waited)
+        self.longest = max(self.longest, waited)
         return waited
 
     def release(self, *, small: bool) -> None:
