@@ -1,18 +1,21 @@
-"""Async tests run without a plugin; each test has a client of a Qdrant of its own."""
+"""One embedded Qdrant for all tests here (or the server that QDRANT_URL names); async tests without a plugin."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import os
+from collections.abc import Iterator
 
 import pytest
 from qdrant_client import AsyncQdrantClient
 
+from support.processes import embedded_qdrant
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run `async def` tests without a plugin."""
+    """Run `async def` tests."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames
@@ -20,6 +23,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+@pytest.fixture(scope="session")
+def qdrant_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    given = os.environ.get("QDRANT_URL")
+    if given:
+        yield given
+        return
+    with embedded_qdrant(tmp_path_factory.mktemp("qdrant")) as process:
+        yield process.url
+
+
 @pytest.fixture
-def client() -> AsyncQdrantClient:
-    return AsyncQdrantClient(url=os.environ["QDRANT_URL"])
+def client(qdrant_url: str) -> AsyncQdrantClient:
+    return AsyncQdrantClient(url=qdrant_url, timeout=60, check_compatibility=False)

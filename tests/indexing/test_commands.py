@@ -1,0 +1,241 @@
+"""`embedserve index` and `embedserve search` as a person runs them: real processes, exit codes, messages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import QdrantClient
+
+from embedserve.indexing.store import MARKER_ID
+from embedserve.indexing.workspace import collection_name
+from support.embedding_standin import EmbeddingStandIn
+from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant, free_port
+
+FUNCTION = 'def {name}(value):\n    """Return what {name} makes of the value."""\n    return value * 3\n\n\n'
+
+
+@pytest.fixture
+def service() -> Iterator[EmbeddingStandIn]:
+    with EmbeddingStandIn() as standin:
+        yield standin
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    (root / "src").mkdir(parents=True)
+    (root / "src" / "fruit.py").write_text("".join(FUNCTION.format(name=n) for n in ("apple", "banana", "cherry")))
+    return root
+
+
+class Cli:
+    """Runs commands against one service and one Qdrant."""
+
+    def __init__(self, service: str, qdrant: str) -> None:
+        self.options = ["--embeddings-url", service, "--qdrant-url", qdrant]
+
+    def start(self, *arguments: str, **kwargs: Any) -> subprocess.Popen[str]:
+        command = [*EMBEDSERVE, *arguments, *self.options]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": clean_environment()}
+        return subprocess.Popen(command, **{**pipes, **kwargs})
+
+    def __call__(self, *arguments: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **kwargs)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def cli(service: EmbeddingStandIn, qdrant_url: str) -> Cli:
+    return Cli(service.url, qdrant_url)
+
+
+def many_files(root: Path, functions: int) -> None:
+    for number in range(functions // 30):
+        path = root / f"d{number % 5}" / f"f{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(FUNCTION.format(name=f"n{number}x{i}") for i in range(30)))
+
+
+def points(url: str, workspace: Path) -> dict[str, Any]:
+    client = QdrantClient(url=url, check_compatibility=False, timeout=60)
+    try:
+        found, _ = client.scroll(collection_name(str(workspace)), limit=100_000, with_vectors=True)
+    except Exception:  # not made yet
+        return {}
+    return {str(p.id): (p.payload, [round(x, 5) for x in p.vector or []]) for p in found if p.id != MARKER_ID}
+
+
+def test_index_then_search_in_plain_text_and_json(cli: Cli, workspace: Path) -> None:
+    result = cli("index", str(workspace), "--json")
+    report = json.loads(result.stdout)
+    assert (result.returncode, report["complete"], report["embedded"]) == (0, True, 3)
+    assert cli("index", str(workspace)).stdout.startswith("1 files, 3 chunks: 0 embedded, 3 unchanged, 0 deleted")
+    result = cli("search", "what banana makes", "--workspace", str(workspace), "--limit", "1")
+    assert result.returncode == 0
+    assert result.stdout.startswith("src/fruit.py:6-8  0.")
+    assert "    def banana(value):" in result.stdout
+    result = cli("search", "what banana makes", "--json", "--limit", "2", cwd=str(workspace / "src"))
+    hits = json.loads(result.stdout)  # the workspace was found from a folder inside it
+    assert [hit["path"] for hit in hits] == ["src/fruit.py", "src/fruit.py"]
+    assert hits[0].keys() == {"path", "start_line", "end_line", "score", "code"}
+    nothing = cli("search", "banana", "--workspace", str(workspace), "--min-score", "0.999")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "nothing found" in nothing.stderr
+
+
+def test_search_colours_the_code_on_a_terminal(cli: Cli, workspace: Path) -> None:
+    cli("index", str(workspace))
+    main, other = pty.openpty()
+    process = cli.start("search", "banana", "--workspace", str(workspace), "--limit", "1", stdout=other)
+    process.wait(60)
+    os.close(other)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: the terminal's other end is closed
+        while data := os.read(main, 65536):
+            shown += data
+    assert b"\x1b[" in shown
+    assert b"banana" in shown
+
+
+def test_ctrl_c_ends_with_130_and_one_line_that_says_how_to_go_on(
+    cli: Cli, service: EmbeddingStandIn, tmp_path: Path
+) -> None:
+    many_files(tmp_path, 3000)
+    service.delay = 0.2
+    process = cli.start("index", str(tmp_path))
+    wait_for(lambda: len(service.texts) > 120)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert "of 3000 new chunks are stored and safe; run the same command again to go on" in lines[0]
+
+
+def test_killed_ten_times_at_random_then_finished_gives_the_points_of_one_clean_run(
+    cli: Cli, service: EmbeddingStandIn, qdrant_url: str, tmp_path: Path
+) -> None:
+    """SIGKILL, so that nothing of ours can tidy up."""
+    many_files(tmp_path, 1800)
+    service.delay = 0.15
+    rng, killed = random.Random(11), 0
+    for _ in range(10):
+        before = len(service.texts)
+        process = cli.start("index", str(tmp_path))
+        wait_for(lambda p=process, b=before: len(service.texts) > b + 1 or p.poll() is not None)  # type: ignore[misc]
+        time.sleep(rng.uniform(0, 0.5))  # the first texts are with the service now
+        killed += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert killed >= 8
+    report = json.loads(cli("index", str(tmp_path), "--json").stdout)
+    assert report["complete"]
+    assert 0 < report["embedded"] < 1800  # the killed runs were not for nothing
+    interrupted = points(qdrant_url, tmp_path)
+    assert cli("index", str(tmp_path), "--recreate").returncode == 0
+    assert interrupted == points(qdrant_url, tmp_path)
+    assert len(interrupted) == 1800
+
+
+def test_qdrant_killed_in_the_middle_loses_nothing(
+    service: EmbeddingStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_files(tmp_path / "w", 1800)
+    service.delay = 0.1
+    with embedded_qdrant(tmp_path / "storage") as qdrant:
+        cli = Cli(service.url, qdrant.url)
+        process = cli.start("index", str(tmp_path / "w"))
+        wait_for(lambda: len(points(qdrant.url, tmp_path / "w")) > 100)
+        qdrant.kill()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert "new chunks are stored and safe" in err
+        assert f"Qdrant at {qdrant.url} does not answer" in err
+        assert "start it with `embedserve qdrant`" in err
+        assert "Traceback" not in err
+        qdrant.start()
+        assert len(points(qdrant.url, tmp_path / "w")) > 100
+        report = json.loads(cli("index", str(tmp_path / "w"), "--json").stdout)
+        assert report["complete"]
+        assert report["embedded"] < 1800
+        assert len(points(qdrant.url, tmp_path / "w")) == 1800
+
+
+def test_a_wrong_qdrant_key_says_which_option(service: EmbeddingStandIn, workspace: Path, tmp_path: Path) -> None:
+    with embedded_qdrant(tmp_path / "storage", QDRANT_API_KEY="right") as qdrant:
+        cli = Cli(service.url, qdrant.url)
+        for command in (["index", str(workspace)], ["search", "x", "--workspace", str(workspace)]):
+            for key in ([], ["--qdrant-api-key", "wrong"]):
+                result = cli(*command, *key)
+                assert result.returncode == 2
+                assert "refuses the API key" in result.stderr
+                assert "--qdrant-api-key or QDRANT_API_KEY" in result.stderr
+        assert cli("index", str(workspace), env=clean_environment(QDRANT_API_KEY="right")).returncode == 0
+
+
+def test_what_is_not_running_or_not_there_is_named(cli: Cli, workspace: Path, tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    result = cli("index", str(tmp_path / "none"))
+    assert (result.returncode, result.stderr.strip()) == (
+        2,
+        f"embedserve index: {tmp_path / 'none'} does not exist; give the folder to index",
+    )
+    result = cli("search", "x", "--workspace", str(workspace))
+    assert result.returncode == 2
+    assert f"has no index in Qdrant at {cli.options[3]}; make it with: embedserve index" in result.stderr
+    result = Cli(cli.options[1], nobody)("search", "x", "--workspace", str(workspace))
+    assert result.returncode == 2
+    assert f"Qdrant at {nobody} does not answer" in result.stderr
+
+
+def test_watch_indexes_what_changes_until_ctrl_c(
+    cli: Cli, service: EmbeddingStandIn, qdrant_url: str, workspace: Path
+) -> None:
+    process = cli.start("index", str(workspace), "--watch")
+
+    def names() -> set[str]:
+        return {payload["filePath"] for payload, _ in points(qdrant_url, workspace).values()}
+
+    try:
+        wait_for(lambda: names() == {"src/fruit.py"})
+        (workspace / "nuts.py").write_text(FUNCTION.format(name="hazel"))
+        wait_for(lambda: names() == {"src/fruit.py", "nuts.py"})
+        (workspace / "src" / "fruit.py").unlink()
+        wait_for(lambda: names() == {"nuts.py"})
+        (workspace / "src").rename(workspace / "lib")
+        (workspace / "lib" / "seed.py").write_text(FUNCTION.format(name="sesame"))
+        wait_for(lambda: names() == {"nuts.py", "lib/seed.py"})
+        (workspace / ".gitignore").write_text("lib/\n")
+        (workspace / ".git").mkdir()
+        wait_for(lambda: names() == {"nuts.py"})
+        port = service.port
+        service.stop()  # away for a while
+        (workspace / "late.py").write_text(FUNCTION.format(name="late"))
+        time.sleep(1)
+        service.start(port)
+        wait_for(lambda: names() == {"nuts.py", "late.py"}, 40)
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.05)
