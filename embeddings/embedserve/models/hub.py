@@ -27,7 +27,6 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 TIMEOUT = 10.0  # seconds without a byte after which the hub counts as not answering
 ATTEMPTS = 5  # tries in a row that bring no byte
-_CHUNK = 1024 * 1024
 _SPARE_DISK = 64 * 1024 * 1024
 _POOLING_CONFIG = re.compile(r"^\d+_\w+/config\.json$")
 
@@ -199,7 +198,7 @@ def _stream(url: str, part: Path, have: int, meter: _Meter) -> None:
         if have and not appending:
             meter.advance(-have)
         with part.open("ab" if appending else "wb") as file:
-            for chunk in response.iter_raw(_CHUNK):
+            for chunk in response.iter_raw():  # as received: a chunk size would lose its fill on a tear
                 file.write(chunk)
                 meter.advance(len(chunk))
 
