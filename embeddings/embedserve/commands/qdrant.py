@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import ipaddress
 import logging
 import os
@@ -43,10 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        import qdrant_edge  # noqa: F401
-    except ImportError:
-        raise MissingExtra("the embedded Qdrant", "search") from None
+    if importlib.util.find_spec("qdrant_edge") is None:
+        raise MissingExtra("the embedded Qdrant", "search")
     if not args.api_key and not args.without_api_key and not _is_loopback(args.host):
         raise SetupError(
             f"{args.host} can be reached from other machines: set QDRANT_API_KEY (or --api-key), "

@@ -1,5 +1,4 @@
-"""The HTTP application: Qdrant's envelope {"result", "status", "time"} its error shape,
-health and the guards.
+"""The HTTP application: Qdrant's envelope {"result", "status", "time"}, its error shape, health, the guards.
 
 Wraps the handlers of `routes`, which return the result or raise ApiError. At most 16 bodies are in memory at once
 and each is bounded in size and time.
