@@ -31,6 +31,7 @@ from embedserve.models.spec import ModelSource
 
 PIECE = 64 * 1024  # characters encoded at once from one text
 COUNTED = 1024 * 1024  # characters of one text after which an over-long text is no longer counted
+READ = 8 * COUNTED  # characters of one text after which even white space and endless words are given up
 CALL = 1024 * 1024  # characters in one call of the library
 _BOUNDARY = re.compile(r"[^\W_](?=\s)")
 
@@ -46,7 +47,7 @@ class Encoding:
 
     @property
     def truncated(self) -> bool:
-        return self.length > len(self.ids)
+        return self.length > len(self.ids) or not self.exact
 
 
 class Tokenizer:
@@ -104,7 +105,7 @@ class Tokenizer:
                 parts.append(ids)
             count += len(ids)
             seen += len(piece)
-            if count > limit and seen >= COUNTED:
+            if seen >= (COUNTED if count > limit else READ):
                 break
         return self._finish(np.concatenate(parts), count, limit, exact=seen == len(text))
 
