@@ -41,10 +41,9 @@ load_env() {
       eval "[ -n \"\${$name+set}\" ]" || export "$name=$value" # eval sees a checked name only
     done <"$ROOT/.env"
   fi
-  # SEMAPHORE_VALUE is the name that the original service had.
-  if [ -n "${SEMAPHORE_VALUE:-}" ] && [ -z "${EMBEDDING_SEMAPHORE_VALUE:-}" ]; then
-    export EMBEDDING_SEMAPHORE_VALUE="$SEMAPHORE_VALUE"
-  fi
+  # SEMAPHORE_VALUE is the name that the original service had, and the one that its compose file reads.
+  local slots=${EMBEDDING_SEMAPHORE_VALUE:-${SEMAPHORE_VALUE:-}}
+  if [ -n "$slots" ]; then export EMBEDDING_SEMAPHORE_VALUE="$slots" SEMAPHORE_VALUE="$slots"; fi
   check_port_setting EMBEDDING_PORT "${EMBEDDING_PORT:-4000}"
   check_port_setting QDRANT_PORT "${QDRANT_PORT:-6333}"
 }
