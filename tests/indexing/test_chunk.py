@@ -91,6 +91,14 @@ def test_a_function_that_is_too_large_is_cut_between_statements_into_equal_parts
     assert [piece[0] for piece in cut[1:]] == [piece[1] + 1 for piece in cut[:-1]]
 
 
+def test_a_signature_is_never_cut_off_from_its_function() -> None:
+    """Once, `def acquire(self):` was dropped as too small beside a body that just fitted."""
+    body = "".join(f"        self.take_number({i:03})  # again\n" for i in range(28))
+    cut = pieces(f"class Semaphore(Mixin):\n\n    def acquire(self):\n{body}\n\nclass Other:\n    pass\n")
+    assert cut[0][2].startswith("class Semaphore(Mixin):\n\n    def acquire(self):\n")
+    assert sum(len(piece[2]) for piece in cut) > len(body)
+
+
 SOURCES = {
     "a.go": "package p\n\n// Adds two numbers and returns them.\nfunc Add(a int, b int) int {\n\treturn a + b\n}",
     "a.rs": "/// Adds two numbers together.\n#[inline]\npub fn add(a: i32, b: i32) -> i32 {\n    a + b // the sum\n}",

@@ -125,6 +125,7 @@ def test_ctrl_c_ends_with_130_and_one_line_that_says_how_to_go_on(
     assert "of 3000 new chunks are stored and safe; run the same command again to go on" in lines[0]
 
 
+@pytest.mark.slow
 def test_killed_ten_times_at_random_then_finished_gives_the_points_of_one_clean_run(
     cli: Cli, service: EmbeddingStandIn, qdrant_url: str, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ class _Cutter:
         self.groups: list[list[Span]] = []
         self._loose: list[Span] = []  # what lies between definitions
         self._above: list[Span] = []  # comments that may belong to the next definition
+        self._opened = 0  # how many definitions we are inside of
         self._row = 0  # the first row that no span has taken
 
     def children(self, node: Any, depth: int) -> None:
@@ -70,7 +71,9 @@ class _Cutter:
                 self._definition(child, span, depth)
             else:
                 self._settle()
-                if self._fits(span) or not child.child_count or depth > MAX_DEPTH:
+                # Inside an opened definition go on to its statements, so that it can be cut evenly.
+                fits = self.lines.size(span) <= (MAX_CHARS if self._opened == 0 else MAX_CHARS // 3)
+                if fits or not child.child_count or depth > MAX_DEPTH:
                     self._add(self._loose, span)
                 else:
                     self.children(child, depth + 1)
@@ -89,18 +92,19 @@ class _Cutter:
         if not above:
             self._settle()
         self._above = []
+        scrap = self._take_scrap()
         if self._fits(whole):
-            whole = self._with_scrap(whole)
-            self.flush()
-            self.groups.append([whole])
+            joined = (scrap[0][0], whole[1]) if scrap else whole
+            self.groups.append([joined if self._fits(joined) else whole])
             self._row = span[1] + 1
             return
-        self.flush()
-        self._loose = above
+        self._loose = scrap + above
         if depth > MAX_DEPTH or not node.child_count:
             self._add(self._loose, span)
         else:
+            self._opened += 1
             self.children(node, depth + 1)
+            self._opened -= 1
         self.flush()
 
     def _defines(self, node: Any, span: Span) -> bool:
@@ -118,18 +122,16 @@ class _Cutter:
         adjacent = self._above and self._above[-1][1] + 1 >= span[0]
         return (self._above[0][0], span[1]) if adjacent else span
 
-    def _with_scrap(self, span: Span) -> Span:
-        """Take in what was collected when it is too small for a piece of its own (`class A:`, a constant)."""
-        if not self._loose:
-            return span
-        scrap = (self._loose[0][0], self._loose[-1][1])
-        whole = (scrap[0], span[1])
-        if len(self.lines.text(scrap).strip()) >= MIN_CHARS or not self._fits(whole):
-            return span
-        if any(character.isalnum() for character in self.lines.text(scrap)):  # more than closing brackets
-            self._loose = []
-            return whole
-        return span
+    def _take_scrap(self) -> list[Span]:
+        """End the group before a definition; what is too small for a piece (`class A:`, a constant) is returned."""
+        loose, self._loose = self._loose, []
+        if not loose:
+            return []
+        text = self.lines.text((loose[0][0], loose[-1][1])).strip()
+        if len(text) >= MIN_CHARS:
+            self.groups.append(loose)
+            return []
+        return loose if any(map(str.isalnum, text)) else []  # closing brackets say nothing
 
     def _fits(self, span: Span) -> bool:
         return self.lines.size(span) <= MAX_CHARS

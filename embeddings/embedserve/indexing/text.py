@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -136,14 +137,36 @@ def _pack_run(lines: Lines, run: Sequence[Span]) -> Iterator[Piece]:
         return
     total = lines.size((run[0][0], run[-1][1]))
     target = total / math.ceil(total / MAX_CHARS)
-    first, last = run[0]
-    for span in run[1:]:
-        grown = lines.size((first, span[1]))
-        if grown > MAX_CHARS or (lines.size((first, last)) >= MIN_CHARS and grown > 1.1 * target):
-            yield from _piece(lines, (first, last))
-            first = span[0]
-        last = span[1]
-    yield from _piece(lines, (first, last))
+    rest = deque(run)
+    done: list[Span] = []
+    while rest:
+        first, last = rest.popleft()
+        while rest:
+            grown, small = lines.size((first, rest[0][1])), lines.size((first, last)) < MIN_CHARS
+            if grown > MAX_CHARS and small:  # not without the signature: take what fits of the span
+                rest.extendleft(reversed(list(_rows(rest.popleft()))))
+            elif grown > MAX_CHARS or (grown > 1.1 * target and not small):
+                break
+            else:
+                last = rest.popleft()[1]
+        done.append((first, last))
+    for span in _without_scrap(lines, done):
+        yield from _piece(lines, span)
+
+
+def _without_scrap(lines: Lines, done: list[Span]) -> list[Span]:
+    """A last piece too small for itself is evened out with the one before."""
+    if len(done) < 2 or lines.size(done[-1]) >= MIN_CHARS:
+        return done
+    first, last = done[-2][0], done[-1][1]
+    if lines.size((first, last)) <= MAX_CHARS:
+        return [*done[:-2], (first, last)]
+    half = lines.size((first, last)) / 2
+    middle = next(row for row in range(first, last + 1) if lines.size((first, row)) >= half)
+    middle = min(middle, last - 1)
+    if lines.size((first, middle)) > MAX_CHARS or middle < first:
+        return done
+    return [*done[:-2], (first, middle), (middle + 1, last)]
 
 
 def _piece(lines: Lines, span: Span) -> Iterator[Piece]:
