@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, NamedTuple  # noqa: UP035 - Python 3.8
+from typing import Any, Callable, NamedTuple
 
 BEGIN = "// >>> embedserve: written by scripts/manage.sh vscode install; 'vscode uninstall' takes it out"
 BEGIN_START = "// >>> embedserve"

@@ -44,6 +44,9 @@ load_env() {
   # SEMAPHORE_VALUE is the name that the original service had, and the one that its compose file reads.
   local slots=${EMBEDDING_SEMAPHORE_VALUE:-${SEMAPHORE_VALUE:-}}
   if [ -n "$slots" ]; then export EMBEDDING_SEMAPHORE_VALUE="$slots" SEMAPHORE_VALUE="$slots"; fi
+  # The embedded Qdrant and the container have different names for the same key.
+  local key=${QDRANT_API_KEY:-${QDRANT__SERVICE__API_KEY:-}}
+  if [ -n "$key" ]; then export QDRANT_API_KEY="$key" QDRANT__SERVICE__API_KEY="$key"; else unset QDRANT__SERVICE__API_KEY; fi
   check_port_setting EMBEDDING_PORT "${EMBEDDING_PORT:-4000}"
   check_port_setting QDRANT_PORT "${QDRANT_PORT:-6333}"
 }

@@ -238,9 +238,9 @@ warmup_one() {
   where=$(where_runs "$service")
   [ -n "$where" ] || die 3 "$service is not running." "Start it: $ME start $service"
   if [ "$service" = qdrant ]; then
-    http_get "$(url_of qdrant)/collections"
-    [ "$HTTP_CODE" = 200 ] || die 1 "qdrant does not list its collections (HTTP $HTTP_CODE)." "See: $ME logs qdrant"
-    say "qdrant answers on $(url_of qdrant)"
+    http_get "$(url_of qdrant)/"
+    [ "$HTTP_CODE" = 200 ] || die 1 "qdrant does not answer as it should (HTTP $HTTP_CODE)." "See: $ME logs qdrant"
+    say "qdrant $(json_field version <<<"$HTTP_BODY") answers on $(url_of qdrant)"
     return
   fi
   if [ "$where" = docker ]; then

@@ -1,0 +1,35 @@
+"""Which tests run: the default run has no Docker and takes minutes; CI=true runs everything that this machine can.
+
+`slow` and `docker` tests run in CI (`.ci/run`), or when they are asked for: `manage.sh test -m docker`. A test that is
+left out says why.
+"""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+
+def pytest_collection_modifyitems(config, items):
+    asked = config.getoption("markexpr")
+    everything = bool(os.environ.get("CI"))
+    no_engine = "" if not any(item.get_closest_marker("docker") for item in items) else _no_engine()
+    for item in items:
+        for name in ("slow", "docker"):
+            if item.get_closest_marker(name) and not everything and name not in asked:
+                item.add_marker(pytest.mark.skip(reason=f"{name}: runs in .ci/run, or with -m {name}"))
+        if no_engine and item.get_closest_marker("docker"):
+            item.add_marker(pytest.mark.skip(reason=no_engine))
+
+
+def _no_engine():
+    if not shutil.which("docker"):
+        return "no Docker here"
+    if subprocess.run(["docker", "info"], capture_output=True).returncode != 0:
+        return "no Docker Engine answers"
+    if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0 and not shutil.which(
+        "docker-compose"
+    ):
+        return "no Docker Compose here"
+    return ""
