@@ -27,6 +27,7 @@ from embedserve.bench.shapes import Shape
 from embedserve.bench.texts import short_texts, waves
 from embedserve.errors import SetupError
 
+_LOADED_PROBES = 500
 Say = Callable[[str, int], None]  # what is being done; texts answered since the last call
 
 
@@ -87,12 +88,13 @@ def run(subjects: Sequence[Subject], plan: Plan, say: Say = lambda what, texts: 
     """Measure; the figures are left in the subjects. Raises SetupError when the first request of one fails."""
     size = plan.parallel * plan.texts
     dealt = waves(1 if plan.repeat else plan.unique_waves, size, plan.duplicates, plan.seed)
+    singles = short_texts(plan.idle_probes + 3 + _LOADED_PROBES, plan.seed + 1)
     loads = {id(s): _requests(dealt, s.model, plan.texts) for s in subjects}
     meters = {id(s): Meter(s.pid) for s in subjects if s.pid}
     try:
         for subject in subjects:
             say(f"{subject.name}: single texts, idle", 0)
-            _probe_idle(subject, plan)
+            _probe_idle(subject, singles[_LOADED_PROBES:])
         for number in range(plan.rounds):
             for subject in subjects:
                 say(f"{subject.name}: round {number + 1} of {plan.rounds}", 0)
@@ -100,7 +102,7 @@ def run(subjects: Sequence[Subject], plan: Plan, say: Say = lambda what, texts: 
         if plan.probe_seconds:
             for subject in subjects:
                 say(f"{subject.name}: single texts under load", 0)
-                _probe_loaded(subject, loads[id(subject)], plan, say)
+                _probe_loaded(subject, singles[:_LOADED_PROBES], loads[id(subject)], plan, say)
         _compare(subjects)
         for subject in subjects:
             if meter := meters.get(id(subject)):
@@ -121,8 +123,8 @@ def _requests(dealt: list[list[str]], model: str, texts: int) -> Iterator[list[R
     return itertools.cycle(ready)
 
 
-def _probe_idle(subject: Subject, plan: Plan) -> None:
-    bodies = [request_body([text], subject.model) for text in short_texts(plan.idle_probes + 3)]
+def _probe_idle(subject: Subject, texts: Sequence[str]) -> None:
+    bodies = [request_body([text], subject.model) for text in texts]
     warm = Prober(subject.endpoint, bodies[:3])
     warm.run()
     if warm.errors:
@@ -143,8 +145,8 @@ def _turn(subject: Subject, load: Iterator[list[Request]], plan: Plan, meter: Me
     time.sleep(0.3)  # a server's tidying after the load, and its threads' spinning, are not the next one's
 
 
-def _probe_loaded(subject: Subject, load: Iterator[list[Request]], plan: Plan, say: Say) -> None:
-    bodies = [request_body([text], subject.model) for text in short_texts(2000, seed=2)]
+def _probe_loaded(subject: Subject, texts: Sequence[str], load: Iterator[list[Request]], plan: Plan, say: Say) -> None:
+    bodies = [request_body([text], subject.model) for text in texts]
     with Prober(subject.endpoint, bodies, plan.probe_pause) as prober:
         turn = drive(subject.endpoint, load, plan.parallel, 1, plan.probe_seconds, lambda texts: say("", texts))
     judge(turn, subject.shape)

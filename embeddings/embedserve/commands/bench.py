@@ -108,7 +108,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         texts=args.texts,
         rounds=args.rounds,
         seconds=args.seconds,
-        unique_waves=max(1, 24_000 // (args.parallel * args.texts)),
+        unique_waves=max(1, min(40, 24_000 // (args.parallel * args.texts))),
         repeat=args.repeat,
         duplicates=args.duplicates,
         probe_seconds=args.probe_seconds,
