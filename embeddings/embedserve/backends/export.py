@@ -53,24 +53,24 @@ class Packed(nn.Module):
 
     def forward(self, ids: Tensor, positions: Tensor, rows: Tensor, back: Tensor, mask: Tensor) -> Tensor:
         bias = self.bias(mask)
-        h = self.embed(ids, positions)
+        h = self.embed(ids, positions).unsqueeze(0)  # [1, tokens, width]: the CPU plugin fuses more in rank 3
         for layer in self.layers:
             h = self.layer(layer, h, rows, back, bias)
         weights = mask / mask.sum(1, keepdim=True)
-        return (h[rows] * weights[:, :, None]).sum(1)
+        return (h[0][rows] * weights[:, :, None]).sum(1)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Tensor, back: Tensor, bias: Tensor) -> Tensor:
-        """q, k, v [tokens, width], q scaled already -> context [tokens, width]."""
+        """q, k, v [1, tokens, width], q scaled already -> context [1, tokens, width]."""
         scores = self._rectangle(q, rows) @ self._rectangle(k, rows).transpose(-1, -2)  # [n, heads, L, L]
         context = torch.softmax(self.scores(scores, bias), dim=-1) @ self._rectangle(v, rows)
-        return context.permute(0, 2, 1, 3).reshape(-1, q.shape[-1])[back]
+        return context.permute(0, 2, 1, 3).reshape(-1, q.shape[-1])[back].unsqueeze(0)
 
     def scores(self, scores: Tensor, bias: Tensor) -> Tensor:
         return scores + bias
 
     def _rectangle(self, x: Tensor, rows: Tensor) -> Tensor:
-        """[tokens, width] -> [n, heads, L, width / heads]"""
-        return x[rows].unflatten(-1, (self.heads, x.shape[-1] // self.heads)).permute(0, 2, 1, 3)
+        """[1, tokens, width] -> [n, heads, L, width / heads]"""
+        return x[0][rows].unflatten(-1, (self.heads, x.shape[-1] // self.heads)).permute(0, 2, 1, 3)
 
 
 class PackedJina(Packed):
