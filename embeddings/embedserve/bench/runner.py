@@ -89,7 +89,7 @@ def run(subjects: Sequence[Subject], plan: Plan, say: Say = lambda what, texts: 
     size = plan.parallel * plan.texts
     dealt = waves(1 if plan.repeat else plan.unique_waves, size, plan.duplicates, plan.seed)
     singles = short_texts(plan.idle_probes + 3 + _LOADED_PROBES, plan.seed + 1)
-    loads = {id(s): _requests(dealt, s.model, plan.texts) for s in subjects}
+    loads = {id(s): requests_of(dealt, s.model, plan.texts) for s in subjects}
     meters = {id(s): Meter(s.pid) for s in subjects if s.pid}
     try:
         for subject in subjects:
@@ -103,16 +103,17 @@ def run(subjects: Sequence[Subject], plan: Plan, say: Say = lambda what, texts: 
             for subject in subjects:
                 say(f"{subject.name}: single texts under load", 0)
                 _probe_loaded(subject, singles[:_LOADED_PROBES], loads[id(subject)], plan, say)
-        _compare(subjects)
+        if plan.rounds:
+            _compare(subjects)
         for subject in subjects:
             if meter := meters.get(id(subject)):
-                subject.peak_rss, subject.final_rss = meter.peak, meter.rss()
+                subject.peak_rss, subject.final_rss = max(meter.peak, subject.peak_rss or 0), meter.rss()
     finally:
         for meter in meters.values():
             meter.close()
 
 
-def _requests(dealt: list[list[str]], model: str, texts: int) -> Iterator[list[Request]]:
+def requests_of(dealt: list[list[str]], model: str, texts: int) -> Iterator[list[Request]]:
     ready = [
         [
             Request(request_body(part, model), tuple(map(len, part)))
