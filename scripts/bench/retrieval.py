@@ -1,0 +1,199 @@
+"""How well is code found? Docstring -> function, through the whole path: chunk, embed, Qdrant, search.
+
+Functions with a docstring are taken from the Python standard library and from this repository. The docstrings are
+cut out of the sources, the rest is indexed as `embedserve index` does it, and the first paragraph of each
+docstring is the question. A hit is right when it overlaps the lines of its function.
+
+Printed for each corpus: MRR (over the first 50), recall@1 and @10, and how the scores of right answers and of
+wrong ones are spread, from which follows the threshold that keeps 95 % of the right answers found.
+
+    embedserve qdrant & embedserve serve --model all-MiniLM-L6-v2 &
+    python scripts/bench/retrieval.py --pairs 1500
+
+The index is made in a folder and collection of its own and removed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import json
+import random
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedserve.commands._search_options import add_connection_options, resolve_connection
+from embedserve.indexing.embedder import BATCH, Embedder
+from embedserve.indexing.progress import Display
+from embedserve.indexing.store import Store, connect
+from embedserve.indexing.sync import Indexer, Report, all_or_first_error
+
+DEPTH = 50
+REPOSITORY = Path(__file__).parents[2]
+SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "turtledemo", "__pycache__"}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass
+class Pair:
+    question: str
+    path: str
+    first: int
+    last: int  # lines of the function in the stripped file, both included
+    rank: int = 0  # 0: not among the first DEPTH
+    score: float = 0.0
+    wrong: tuple[float, ...] = ()  # scores of the wrong hits among the first ten
+
+
+def functions(tree: ast.Module) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def paragraph(node: Function) -> str:
+    return " ".join((ast.get_docstring(node) or "").strip().split("\n\n")[0].split())
+
+
+def stripped(source: str) -> tuple[str, list[str]]:
+    """`source` without any docstring, and the question of each function in ast.walk order."""
+    tree = ast.parse(source)
+    lines = source.split("\n")
+    for node in ast.walk(tree):
+        if isinstance(node, Function | ast.ClassDef | ast.Module) and ast.get_docstring(node) is not None:
+            text = node.body[0]
+            assert text.end_lineno is not None
+            indent = lines[text.lineno - 1][: text.col_offset]
+            filler = indent + "pass" if len(node.body) == 1 and not isinstance(node, ast.Module) else ""
+            if indent.strip():  # one-line definition: `def f(): "text"`
+                continue
+            lines[text.lineno - 1 : text.end_lineno] = [filler] + [""] * (text.end_lineno - text.lineno)
+    return "\n".join(lines), [paragraph(node) for node in functions(tree)]
+
+
+def make_corpus(source: Path, target: Path, wanted: int) -> list[Pair]:
+    """Copy files in random order, without docstrings, until there are enough pairs."""
+    files = [path for path in sorted(source.rglob("*.py")) if not SKIPPED & set(path.relative_to(source).parts)]
+    random.Random(1).shuffle(files)
+    pairs: list[Pair] = []
+    for path in files:
+        try:
+            text, questions = stripped(path.read_text())
+            nodes = list(functions(ast.parse(text)))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        relative = path.relative_to(source)
+        (target / relative).parent.mkdir(parents=True, exist_ok=True)
+        (target / relative).write_text(text)
+        for node, question in zip(nodes, questions, strict=True):
+            lines = (node.end_lineno or 0) - node.lineno
+            if 20 <= len(question) <= 400 and lines >= 2:
+                pairs.append(Pair(question, str(relative), node.lineno, node.end_lineno or 0))
+        if len(pairs) >= wanted:
+            break
+    return pairs[:wanted]
+
+
+async def measure(args: argparse.Namespace, source: Path, folder: Path) -> dict[str, Any]:
+    pairs = make_corpus(source, folder, args.pairs)
+    store = Store(connect(args.qdrant_url, args.qdrant_api_key), args.qdrant_url, str(folder))
+    embedder = Embedder(args.embeddings_url, args.api_key, args.model)
+    report = Report(str(folder), store.collection)
+    with Display() as display:
+        try:
+            await Indexer(store, embedder, display).sync(report)
+            display.start("asking", len(pairs))
+            batches = iter([pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)])
+            await all_or_first_error([ask(batches, store, embedder, display) for _ in range(4)])
+        finally:
+            await store.drop()
+            await embedder.close()
+            await store.client.close()
+    return {"model": report.model, "files": report.files, "chunks": report.chunks, **figures(pairs)}
+
+
+async def ask(batches: Iterator[list[Pair]], store: Store, embedder: Embedder, display: Display) -> None:
+    for batch in batches:
+        vectors = await embedder.embed([pair.question for pair in batch])
+        for pair, vector in zip(batch, vectors.tolist(), strict=True):
+            judge(pair, await store.query(vector, DEPTH, None, ()))
+            display.advance(1, "questions")
+
+
+def judge(pair: Pair, points: list[Any]) -> None:
+    wrong = []
+    for rank, point in enumerate(points, 1):
+        payload = point.payload
+        overlaps = payload["startLine"] <= pair.last and payload["endLine"] >= pair.first
+        if payload["filePath"] == pair.path and overlaps:
+            if not pair.rank:
+                pair.rank, pair.score = rank, float(point.score)
+        elif rank <= 10:
+            wrong.append(float(point.score))
+    pair.wrong = tuple(wrong)
+
+
+def figures(pairs: list[Pair]) -> dict[str, Any]:
+    ranks = np.array([pair.rank for pair in pairs])
+    right = np.array([pair.score for pair in pairs if 1 <= pair.rank <= 10])
+    wrong = np.array([score for pair in pairs for score in pair.wrong])
+    keep = float(np.percentile(right, 5))
+    threshold = np.floor(keep * 20) / 20  # down to a multiple of 0.05
+    return {
+        "pairs": len(pairs),
+        "mrr": float(np.mean([1 / rank if rank else 0 for rank in ranks])),
+        "recall_at_1": float(np.mean(ranks == 1)),
+        "recall_at_10": float(np.mean((ranks >= 1) & (ranks <= 10))),
+        "right_scores": spread(right),
+        "wrong_scores": spread(wrong),
+        "threshold": float(threshold),
+        "right_kept": float(np.mean(right >= threshold)),
+        "wrong_cut": float(np.mean(wrong < threshold)),
+        "right_kept_at_0.4": float(np.mean(right >= 0.4)),
+        "wrong_cut_at_0.4": float(np.mean(wrong < 0.4)),
+    }
+
+
+def spread(scores: np.ndarray) -> dict[str, float]:
+    return {f"p{p}": round(float(np.percentile(scores, p)), 3) for p in (5, 25, 50, 75, 95)}
+
+
+def show(name: str, result: dict[str, Any]) -> None:
+    print(f"{name}: {result['pairs']} pairs, {result['chunks']} chunks of {result['files']} files, {result['model']}")
+    print(f"  MRR {result['mrr']:.4f}   recall@1 {result['recall_at_1']:.4f}   recall@10 {result['recall_at_10']:.4f}")
+    for kind in ("right", "wrong"):
+        shown = "  ".join(f"{p} {score:.2f}" for p, score in result[f"{kind}_scores"].items())
+        print(f"  scores of {kind} answers in the first ten:  {shown}")
+    for name, key in ((f"{result['threshold']:.2f}", ""), ("0.40", "_at_0.4")):
+        kept, cut = result["right_kept" + key], result["wrong_cut" + key]
+        print(f"  threshold {name}: keeps {kept:.1%} of the right answers, drops {cut:.1%} of the wrong ones")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--pairs", type=int, default=1500, help="most pairs of a corpus (1500)")
+    parser.add_argument("--corpus", action="append", choices=["stdlib", "repository"], help="both by default")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_connection_options(parser)
+    args = parser.parse_args()
+    resolve_connection(args)
+    sources = {"stdlib": Path(sysconfig.get_path("stdlib")), "repository": REPOSITORY / "embeddings"}
+    results = {}
+    for name in args.corpus or sources:
+        with tempfile.TemporaryDirectory(prefix="embedserve-retrieval-") as folder:
+            results[name] = asyncio.run(measure(args, sources[name], Path(folder)))
+        if not args.json:
+            show(name, results[name])
+    if args.json:
+        print(json.dumps(results, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

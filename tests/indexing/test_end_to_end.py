@@ -1,0 +1,63 @@
+"""The whole way, everything real: MiniLM's weights, the service, the embedded Qdrant, two code bases, known answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant, minilm_service
+
+ASYNCIO = Path(sysconfig.get_path("stdlib")) / "asyncio"
+REPOSITORY = Path(__file__).parents[2]
+
+INDEXING = "embeddings/embedserve/indexing/"
+
+# A question, and the file and the line of code that answer it. This file asks them too, so it must not be found:
+# in this repository only the package is searched.
+QUESTIONS = [
+    (ASYNCIO, "", "run a function in a separate thread", "threads.py", "def to_thread"),
+    (ASYNCIO, "", "cancel all tasks when the loop is closed", "runners.py", "def _cancel_all_tasks"),
+    (ASYNCIO, "", "queue that gives the entry with the lowest priority first", "queues.py", "class PriorityQueue"),
+    (REPOSITORY, "embeddings", "cut markdown text into sections at its headers", INDEXING + "text.py", "sections("),
+    (REPOSITORY, "embeddings", "bytes in a size like 512m", "embeddings/embedserve/settings.py", "def parse_size"),
+    (REPOSITORY, "embeddings", "pause as long as the server asked for", INDEXING + "embedder.py", "def _pause"),
+]
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    pytest.importorskip("qdrant_edge")
+    with embedded_qdrant(tmp_path_factory.mktemp("qdrant")) as qdrant, minilm_service() as service:
+        yield ["--embeddings-url", service.url + "/v1", "--qdrant-url", qdrant.url]
+
+
+def embedserve(*arguments: str) -> str:
+    result = subprocess.run([*EMBEDSERVE, *arguments], capture_output=True, text=True, env=clean_environment())
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_asyncio_and_this_repository_are_indexed_and_known_answers_come_first_or_second(options: list[str]) -> None:
+    for folder in (ASYNCIO, REPOSITORY):
+        report = json.loads(embedserve("index", str(folder), "--json", *options))
+        assert report["complete"]
+        assert report["model"] == "all-MiniLM-L6-v2"
+        assert report["embedded"] == report["chunks"] > 1000 * (folder == ASYNCIO)
+    again = json.loads(embedserve("index", str(ASYNCIO), "--json", *options))
+    assert (again["embedded"], again["deleted"]) == (0, 0)
+    assert again["seconds"] < 30  # "takes seconds"; the machine may be busy
+    misses = []
+    for folder, prefix, question, path, needle in QUESTIONS:
+        where = ["--workspace", str(folder), "--path-prefix", prefix]
+        hits = json.loads(embedserve("search", question, *where, "--json", "--limit", "5", *options))
+        right = [rank for rank, hit in enumerate(hits, 1) if hit["path"] == path and needle in hit["code"]]
+        if not right or right[0] > 2:
+            found = [f"{hit['path']}:{hit['start_line']}" for hit in hits]
+            misses.append(f"{question!r}: {path} {needle} is at {right or 'no'} of {found}")
+    assert not misses, os.linesep.join(misses)
