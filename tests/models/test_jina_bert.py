@@ -81,11 +81,34 @@ def test_texts_inside_a_padded_batch_equal_the_numpy_implementation(folder, expe
     assert np.abs(unit_vectors(load(folder), texts, pad_id) - vectors).max() < 1e-5
 
 
-def test_attention_in_query_blocks_equals_attention_at_once(folder, expected, monkeypatch):
-    """The path that 8,192 tokens take, forced on short texts."""
-    monkeypatch.setattr(jina_bert, "MASK_BYTES", 1)
-    texts, vectors = up_to(expected, 129)
+@pytest.mark.parametrize("way", ["at once", "in blocks"])
+def test_the_ways_of_accelerators_and_traces_equal_the_numpy_implementation(folder, expected, monkeypatch, way):
+    """Forced on the CPU, which takes texts one by one instead."""
+    texts, vectors = up_to(expected, 700)
+
+    def attend(self, mask, h):
+        slopes = torch.tensor(alibi_slopes(12))
+        if way == "in blocks":
+            return jina_bert.attend_in_blocks(mask, slopes, 37)
+        return jina_bert.attend_at_once(jina_bert.attention_bias(mask, slopes))
+
+    monkeypatch.setattr(jina_bert.JinaBert, "_attend", attend)
     assert np.abs(unit_vectors(load(folder), texts) - vectors).max() < 1e-5
+
+
+def test_the_bias_of_a_long_text_takes_no_memory():
+    slopes = torch.tensor(alibi_slopes(12))
+    bias = jina_bert.reversed_bias(8192, slopes)
+    assert bias.shape == (1, 12, 8192, 8192)
+    assert bias.untyped_storage().nbytes() < 1_000_000
+    short = jina_bert.reversed_bias(50, slopes).flip(2)
+    assert torch.equal(short, jina_bert.attention_bias(torch.ones(1, 50), slopes))
+
+
+@pytest.mark.parametrize("mask", [[[0, 1, 1]], [[1, 0, 1]], [[0, 0, 0]]])
+def test_padding_on_the_left_is_an_error_and_not_a_wrong_vector(folder, mask):
+    with pytest.raises(ValueError, match="ones, then zeros"):
+        load(folder)(torch.ones(1, 3, dtype=torch.int64), torch.tensor(mask))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore::torch.jit.TracerWarning")

@@ -42,7 +42,9 @@ def load_encoder(source: ModelSource, dtype: torch.dtype = torch.float32) -> nn.
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source.folder / 'config.json'}: {error!r}") from error
     _check(encoder, state, source.folder)
-    _core(encoder).load_state_dict({k: v.to(dtype) for k, v in state.items()}, strict=True, assign=True)
+    for name in list(state):  # one at a time: both dtypes of the whole model are never in memory together
+        state[name] = state.pop(name).to(dtype)
+    _core(encoder).load_state_dict(state, strict=True, assign=True)
     _fill_buffers(encoder)
     return encoder.requires_grad_(False).eval()
 
