@@ -103,8 +103,9 @@ class Memory(threading.Thread):
                 try:
                     for process in found:
                         full = process.memory_info()
-                        peak = self.peaks.setdefault(name, {"rss_mb": 0, "without_files_mb": 0})
+                        peak = self.peaks.setdefault(name, {"rss_mb": 0, "without_files_mb": 0, "cpu_s": 0})
                         peak["rss_mb"] = max(peak["rss_mb"], full.rss >> 20)
+                        peak["cpu_s"] = round(sum(process.cpu_times()[:2]))
                         peak["without_files_mb"] = max(peak["without_files_mb"], (full.rss - full.shared) >> 20)
                 except psutil.Error:
                     continue
@@ -166,7 +167,7 @@ def show(name: str, **figures: object) -> None:
     print(f"{name}: {json.dumps(figures)}", flush=True)
 
 
-def measure(server: Server, count: int, dim: int, threshold: int) -> None:
+def measure(server: Server, count: int, dim: int, threshold: int, window: float) -> None:
     load, path = Load(count, dim), f"/collections/{NAME}"
     http = httpx.Client(base_url=server.url, timeout=300)
     create(http, dim, threshold)
@@ -205,16 +206,18 @@ def measure(server: Server, count: int, dim: int, threshold: int) -> None:
     if info["status"] == "yellow":
         started, batch = time.perf_counter(), 0
         with searching(0.05) as search, asking() as ready:
-            while http.get(path).json()["result"]["status"] == "yellow":
+            while info["status"] == "yellow" and time.perf_counter() - started < window:
+                info = http.get(path).json()["result"]
                 upsert(batch % count)
                 batch += BATCH
                 time.sleep(1)
             seconds = time.perf_counter() - started
         show("while the index is built", seconds=round(seconds, 1), query=search.figures(), readyz=ready.figures())
+    if info["status"] == "green" and info["indexed_vectors_count"]:
         with searching(0.05) as search:
             time.sleep(5)
-        info = http.get(path).json()["result"]
-        show("with the index", indexed=info["indexed_vectors_count"], query=search.figures(), recall=recall(http, load))
+        figures = {"indexed": info["indexed_vectors_count"], "recall": recall(http, load)}
+        show("with the index", query=search.figures(), **figures)
     assert http.post(f"{path}/points/count", json={}).json()["result"]["count"] == count
     if memory:
         memory.end.set()
@@ -241,11 +244,12 @@ def main() -> None:
     parser.add_argument(
         "--indexing-threshold", type=int, default=20_000, help="KB of vectors from which to index; 0: never"
     )
+    parser.add_argument("--window", type=float, default=3600, help="most seconds to watch the building of the index")
     parser.add_argument("--url", help="a running Qdrant; its collection ws-load is replaced")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(args.url, Path(folder))
-        measure(server, args.points, args.dim, args.indexing_threshold)
+        measure(server, args.points, args.dim, args.indexing_threshold, args.window)
         if server.process:
             size = sum(file.stat().st_blocks * 512 for file in Path(folder).rglob("*") if file.is_file())
             server.stop(signal.SIGTERM)

@@ -10,6 +10,7 @@
     collection.py  one collection: reads, ordered writes, atomic swap to an indexed copy
     files.py       space, durability, files that are replaced whole
     indexing.py    builds the HNSW index of a copy in a child process (`python -m embedserve.vectordb.indexing`)
+    threads.py     blocking work off the event loop
     errors.py      Qdrant's error kinds and statuses
 
 Qdrant Edge holds Python's global lock during each call, so calls are short and the only long one, building

@@ -37,6 +37,7 @@ from embedserve.vectordb.errors import no_collection
 from embedserve.vectordb.files import check_space, disk_size, replace_json, sync_files
 from embedserve.vectordb.filters import PointId, plain_id
 from embedserve.vectordb.schema import edge_config, index_from_shown
+from embedserve.vectordb.threads import in_thread
 
 T = TypeVar("T")
 META = "meta.json"
@@ -67,7 +68,7 @@ class Generation:
 
     async def close(self) -> None:
         await self.idle.wait()
-        await asyncio.to_thread(self.shard.close)
+        await in_thread(self.shard.close)
 
 
 class Collection:
@@ -83,11 +84,11 @@ class Collection:
         self.changed = 0  # points written or deleted since the last build
         self.indexed = 0  # points that the index had after the last build
         self.unflushed = False
-        self.building = False
         self.build_error: str | None = None
         self._generation = generation
         self._reserve = reserve
         self._writing = asyncio.Lock()
+        self._building = asyncio.Lock()
         self._touched: set[PointId] | None = None
         self._dropped = False
 
@@ -122,12 +123,12 @@ class Collection:
         """`work` on the live shard, in a thread."""
         self._check_exists()
         with self._generation.reading() as shard:
-            return await asyncio.to_thread(work, shard)
+            return await in_thread(work, shard)
 
     async def upsert(self, points: list[edge.Point]) -> int:
         async with self._write([plain_id(point.id) for point in points], grows=True) as shard:
             if points:
-                await asyncio.to_thread(shard.update, edge.UpdateOperation.upsert_points(points))
+                await in_thread(shard.update, edge.UpdateOperation.upsert_points(points))
         return self.operations
 
     async def delete(self, selector: list[PointId] | edge.Filter) -> int:
@@ -137,24 +138,24 @@ class Collection:
             if isinstance(selector, list):
                 ids = selector
             else:
-                ids = await asyncio.to_thread(_matching, self._generation.shard, selector)
+                ids = await in_thread(_matching, self._generation.shard, selector)
             async with self._noted(ids) as shard:
                 if ids:
-                    await asyncio.to_thread(shard.update, edge.UpdateOperation.delete_points([*ids]))
+                    await in_thread(shard.update, edge.UpdateOperation.delete_points([*ids]))
         return self.operations
 
     async def create_index(self, field: str, shown: dict[str, Any], native: Any) -> int:
         async with self._write([], grows=True) as shard:
-            await asyncio.to_thread(shard.update, edge.UpdateOperation.create_field_index(field, native))
+            await in_thread(shard.update, edge.UpdateOperation.create_field_index(field, native))
             self.indexes[field] = shown
-            await asyncio.to_thread(self._save, self._generation)
+            await in_thread(self._save, self._generation)
         return self.operations
 
     async def delete_index(self, field: str) -> int:
         async with self._write([], grows=False) as shard:
-            await asyncio.to_thread(shard.update, edge.UpdateOperation.delete_field_index(field))
+            await in_thread(shard.update, edge.UpdateOperation.delete_field_index(field))
             self.indexes.pop(field, None)
-            await asyncio.to_thread(self._save, self._generation)
+            await in_thread(self._save, self._generation)
         return self.operations
 
     @contextlib.asynccontextmanager
@@ -183,45 +184,48 @@ class Collection:
         """
         if not self.unflushed:
             return
-        await asyncio.to_thread(sync_files, self._generation.path)
+        await in_thread(sync_files, self._generation.path)
         async with self._writing:
             if not self._dropped:
                 self.unflushed = False
-                await asyncio.to_thread(self._generation.shard.flush)
+                await in_thread(self._generation.shard.flush)
+
+    @property
+    def building(self) -> bool:
+        return self._building.locked()
 
     async def build_index(self) -> None:
         """See the module's docstring. On any error the live shard stays as it is, and `build_error` says why."""
-        copy = self.folder / _new_name()
-        self.building = True
-        try:
-            changed_before = await self._start_copy(copy)
-            if await indexing.build(copy):
-                await self._adopt(copy)
-            self.changed = max(0, self.changed - changed_before)
-            self.build_error = None
-        except Exception as error:
-            self.build_error = str(error)
-            raise
-        finally:
-            self._touched = None
-            self.building = False
-            if copy != self._generation.path:
-                await asyncio.to_thread(shutil.rmtree, copy, ignore_errors=True)
+        async with self._building:
+            copy = self.folder / _new_name()
+            try:
+                changed_before = await self._start_copy(copy)
+                if await indexing.build(copy):
+                    await self._adopt(copy)
+                self.changed = max(0, self.changed - changed_before)
+                self.build_error = None
+            except Exception as error:
+                self.build_error = str(error)
+                raise
+            finally:
+                self._touched = None
+                if copy != self._generation.path:
+                    await in_thread(shutil.rmtree, copy, ignore_errors=True)
 
     async def _start_copy(self, copy: Path) -> int:
         await self.flush()  # the long part of it outside the lock below
         async with self._writing:
             self._check_exists()
             live = self._generation
-            await asyncio.to_thread(live.shard.flush)
-            needed = self._reserve + 2 * await asyncio.to_thread(disk_size, live.path)
-            await asyncio.to_thread(check_space, self.folder, needed)
+            await in_thread(live.shard.flush)
+            needed = self._reserve + 2 * await in_thread(disk_size, live.path)
+            await in_thread(check_space, self.folder, needed)
             self._touched = set()
-            await asyncio.to_thread(shutil.copytree, live.path, copy)
+            await in_thread(shutil.copytree, live.path, copy)
             return self.changed
 
     async def _adopt(self, copy: Path) -> None:
-        new = Generation(copy, await asyncio.to_thread(edge.EdgeShard.load, str(copy)))
+        new = Generation(copy, await in_thread(edge.EdgeShard.load, str(copy)))
         try:
             for _ in range(_CATCH_UP_ROUNDS):
                 async with self._writing:
@@ -229,12 +233,12 @@ class Collection:
                 await self._catch_up(new.shard, touched)
                 if len(touched) <= _CATCH_UP_BATCH:
                     break
-            await asyncio.to_thread(sync_files, new.path)
+            await in_thread(sync_files, new.path)
             async with self._writing:
                 self._check_exists()
                 await self._catch_up(new.shard, self._touched or set())
-                await asyncio.to_thread(self._same_indexes, new.shard)
-                await asyncio.to_thread(new.shard.flush)
+                await in_thread(self._same_indexes, new.shard)
+                await in_thread(new.shard.flush)
                 self._save(new)  # not awaited: no cancellation may come between the file and the field
                 old, self._generation = self._generation, new
                 self._count()
@@ -242,13 +246,13 @@ class Collection:
             await new.close()
             raise
         await old.close()
-        await asyncio.to_thread(shutil.rmtree, old.path, ignore_errors=True)
+        await in_thread(shutil.rmtree, old.path, ignore_errors=True)
 
     async def _catch_up(self, new: edge.EdgeShard, touched: set[PointId]) -> None:
         ids = list(touched)
         for start in range(0, len(ids), _CATCH_UP_BATCH):
             part = ids[start : start + _CATCH_UP_BATCH]
-            await asyncio.to_thread(_copy_points, self._generation.shard, new, part)
+            await in_thread(_copy_points, self._generation.shard, new, part)
 
     def _same_indexes(self, new: edge.EdgeShard) -> None:
         present = set(new.info().payload_schema)
@@ -260,7 +264,7 @@ class Collection:
     async def close(self) -> None:
         async with self._writing:
             self._dropped = True
-            await asyncio.to_thread(sync_files, self._generation.path)
+            await in_thread(sync_files, self._generation.path)
             await self._generation.close()
 
     async def drop(self) -> None:
@@ -270,7 +274,7 @@ class Collection:
             self._dropped = True
             (self.folder / META).unlink()
         await self._generation.close()
-        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        await in_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     def _count(self) -> int:
         info = self._generation.shard.info()

@@ -12,6 +12,7 @@ import uuid
 from functools import partial
 from typing import Any
 
+import numpy as np
 import qdrant_edge as edge
 
 from embedserve.vectordb.body import Fields, describe, expect
@@ -153,7 +154,9 @@ def _match(value: Any, where: str) -> Any:
     fields.done()
     if not isinstance(wanted, str | int):
         raise format_error(f"{where}.value: expected a string, an integer or a boolean, got {describe(wanted)}")
-    return _checked(lambda: edge.MatchValue(wanted), where)
+    if isinstance(wanted, bool):
+        wanted = np.bool_(wanted)  # Qdrant Edge takes a Python bool for the integer that it also is
+    return _checked(partial(edge.MatchValue, wanted), where)
 
 
 def _keywords(values: list[Any], where: str) -> list[Any]:

@@ -28,6 +28,7 @@ import orjson
 from embedserve.errors import SetupError
 from embedserve.vectordb.collection import META, Collection
 from embedserve.vectordb.errors import ApiError, already_exists, no_collection
+from embedserve.vectordb.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +58,9 @@ class Storage:
         self._root.mkdir(exist_ok=True)
         for folder in sorted(self._root.iterdir()):
             if (folder / META).exists():
-                await asyncio.to_thread(self._open_one, folder)
+                await in_thread(self._open_one, folder)
             else:
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                await in_thread(shutil.rmtree, folder, ignore_errors=True)
         self._housekeeper = asyncio.create_task(self._keep_house())
 
     def _open_one(self, folder: Path) -> None:
@@ -97,13 +98,13 @@ class Storage:
             if name in self.names():
                 raise already_exists(name)
             folder = self._root / uuid.uuid4().hex
-            self._collections[name] = await asyncio.to_thread(Collection.create, folder, name, config, self._reserve)
+            self._collections[name] = await in_thread(Collection.create, folder, name, config, self._reserve)
 
     async def delete(self, name: str) -> bool:
         """False if there was none."""
         async with self._making:
             if self._broken.pop(name, None):
-                await asyncio.to_thread(self._delete_broken, name)
+                await in_thread(self._delete_broken, name)
                 return True
             collection = self._collections.pop(name, None)
             if collection is None:
