@@ -319,7 +319,7 @@ def test_without_docker_its_runtime_says_what_to_do(ready):
 
 def test_settings_come_from_dot_env_and_the_environment_wins(ready):
     (ready.root / ".env").write_text(
-        "# a comment\r\n\r\nexport EMBEDDING_MAX_INPUTS=3 # three\r\nEMBEDDING_API_KEY='s3 cr#et'\nEMBEDDING_PORT=1\n"
+        "# a comment\r\n\r\nexport EMBEDDING_MAX_INPUTS=4 # four\r\nEMBEDDING_API_KEY='s3 cr#et'\nEMBEDDING_PORT=1\n"
         "EMBEDDING_MODEL=\nSEMAPHORE_VALUE=5\nTOUCHED=$(touch touched)\n"
     )
     result = ready.run("start", "jina")
@@ -328,7 +328,7 @@ def test_settings_come_from_dot_env_and_the_environment_wins(ready):
     assert "s3 cr#et" not in result.stdout
     assert httpx.post(ready.url("/v1/embeddings"), json={"input": "x"}).status_code == 401
     key = {"Authorization": "Bearer s3 cr#et"}
-    assert httpx.post(ready.url("/v1/embeddings"), json={"input": ["x"] * 4}, headers=key).status_code == 400
+    assert httpx.post(ready.url("/v1/embeddings"), json={"input": ["x"] * 5}, headers=key).status_code == 400
     environment = Path(f"/proc/{ready.pid('jina')}/environ").read_text().split("\0")
     assert "EMBEDDING_SEMAPHORE_VALUE=5" in environment
     assert "TOUCHED=$(touch touched)" in environment

@@ -1,0 +1,51 @@
+"""What the compose files say, without an engine."""
+
+import re
+
+import pytest
+import yaml
+
+from docker.stack import ROOT
+from embedserve.settings import Settings
+
+JINA = yaml.safe_load((ROOT / "embeddings/docker-compose.yml").read_text())
+GPU = yaml.safe_load((ROOT / "embeddings/docker-compose.gpu.yml").read_text())
+QDRANT = yaml.safe_load((ROOT / "qdrant/docker-compose.yml").read_text())
+
+
+def test_the_container_gets_every_setting_but_those_that_are_its_own():
+    given = {name for name in JINA["services"]["jina"]["environment"] if name.startswith("EMBEDDING_")}
+    known = {"EMBEDDING_" + name.upper() for name in Settings.model_fields}
+    assert known - given == {"EMBEDDING_HOST", "EMBEDDING_PORT", "EMBEDDING_HOME"}
+    assert given <= known
+
+
+def test_a_stop_has_more_time_than_the_server_takes_to_drain():
+    grace = JINA["services"]["jina"]["stop_grace_period"]
+    assert int(grace.rstrip("s")) > Settings().drain_timeout + 5
+
+
+def test_the_service_is_locked_down_and_on_loopback():
+    service = JINA["services"]["jina"]
+    assert service["container_name"] == "jina-openai"
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["ports"] == ["${EMBEDDING_HOST:-127.0.0.1}:${EMBEDDING_PORT:-4000}:4000"]
+    assert service["mem_limit"] == "${EMBEDDING_MEMORY_LIMIT:-4g}"
+    assert service["environment"]["EMBEDDING_SEMAPHORE_VALUE"] == "${SEMAPHORE_VALUE:-}"
+
+
+def test_qdrant_is_pinned_on_loopback_with_a_volume_and_room_for_files():
+    service = QDRANT["services"]["qdrant"]
+    assert re.fullmatch(r"\$\{QDRANT_IMAGE:-qdrant/qdrant:v\d+\.\d+\.\d+\}", service["image"])
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert service["volumes"] == ["storage:/qdrant/storage"]
+    assert service["ulimits"]["nofile"]["soft"] == "${QDRANT_NOFILE:-65535}"
+    assert "QDRANT__SERVICE__API_KEY" in service["environment"]  # handed on only when set
+
+
+@pytest.mark.parametrize("file", [JINA, GPU, QDRANT])
+def test_the_files_use_only_what_compose_1_29_and_v2_both_know(file):
+    """v2 warns of `version`; 1.29 knows no `name`, no `!reset` and no nested `${A:-${B}}`."""
+    assert set(file) <= {"services", "volumes"}
+    assert not re.search(r"\$\{[^}]*\$\{", str(file))
