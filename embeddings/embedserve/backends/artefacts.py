@@ -26,7 +26,7 @@ from typing import Any
 
 from embedserve.models.spec import ModelSource
 
-CONVERTER = 2  # raise it when export.py or convert.py makes another model from the same weights
+CONVERTER = 3  # raise it when export.py or convert.py makes another model from the same weights
 FILES = ("model.xml", "model.bin")
 MANIFEST = "manifest.json"
 

@@ -72,7 +72,8 @@ def convert(source: ModelSource, precision: str, folder: Path) -> None:
     }
     shapes = [(name, [-1] * tensor.dim()) for name, tensor in example.items()]
     with torch.no_grad():
-        model = openvino.convert_model(module, example_input=example, input=shapes)
+        traced = torch.jit.trace(module, example_kwarg_inputs=example, check_trace=False)
+        model = openvino.convert_model(traced, example_input=example, input=shapes)
     openvino.save_model(model, folder / artefacts.FILES[0], compress_to_fp16=precision != "fp32")
 
 

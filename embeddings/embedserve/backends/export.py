@@ -40,6 +40,7 @@ class Packed(nn.Module):
     """Embeds, runs `layer` over each of `layers`, pools."""
 
     heads: int
+    head_width: int
     layers: Any  # an nn.ModuleList of the encoder's own layers
 
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
@@ -63,14 +64,15 @@ class Packed(nn.Module):
         """q, k, v [1, tokens, width], q scaled already -> context [1, tokens, width]."""
         scores = self._rectangle(q, rows) @ self._rectangle(k, rows).transpose(-1, -2)  # [n, heads, L, L]
         context = torch.softmax(self.scores(scores, bias), dim=-1) @ self._rectangle(v, rows)
-        return context.permute(0, 2, 1, 3).reshape(-1, q.shape[-1])[back].unsqueeze(0)
+        return context.permute(0, 2, 1, 3).reshape(-1, self.heads * self.head_width)[back].unsqueeze(0)
 
     def scores(self, scores: Tensor, bias: Tensor) -> Tensor:
         return scores + bias
 
     def _rectangle(self, x: Tensor, rows: Tensor) -> Tensor:
         """[1, tokens, width] -> [n, heads, L, width / heads]"""
-        return x[0][rows].unflatten(-1, (self.heads, x.shape[-1] // self.heads)).permute(0, 2, 1, 3)
+        # Constants, not x.shape[-1] // heads: that would be computed in the graph, in bf16 and wrongly.
+        return x[0][rows].unflatten(-1, (self.heads, self.head_width)).permute(0, 2, 1, 3)
 
 
 class PackedJina(Packed):
@@ -80,8 +82,8 @@ class PackedJina(Packed):
         self.layers = encoder.encoder.layer
         self.embeddings = encoder.embeddings
         self.slopes = torch.tensor(alibi_slopes(self.heads), dtype=torch.float32)
-        head_width = encoder.config.hidden_size // self.heads
-        self.q_scale = (1 / (head_width**0.5 * self.slopes)).repeat_interleave(head_width)
+        self.head_width = encoder.config.hidden_size // self.heads
+        self.q_scale = (1 / (self.head_width**0.5 * self.slopes)).repeat_interleave(self.head_width)
         for layer in self.layers:
             up, gate = layer.mlp.up_gated_layer.weight.chunk(2)
             layer.mlp.up, layer.mlp.gate = (nn.Parameter(w.clone(), requires_grad=False) for w in (up, gate))
@@ -116,7 +118,7 @@ class PackedBert(Packed):
         self.heads = model.config.num_attention_heads
         self.layers = model.encoder.layer
         self.embeddings = model.embeddings
-        self.scale = (model.config.hidden_size // self.heads) ** -0.5
+        self.head_width = model.config.hidden_size // self.heads
 
     def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         e = self.embeddings
@@ -128,7 +130,7 @@ class PackedBert(Packed):
 
     def layer(self, layer: Any, h: Tensor, rows: Tensor, back: Tensor, bias: Tensor) -> Tensor:
         attention = layer.attention.self
-        q = attention.query(h) * self.scale
+        q = attention.query(h) * self.head_width**-0.5
         context = self.attend(q, attention.key(h), attention.value(h), rows, back, bias)
         x = layer.attention.output(context, h)
         return layer.output(layer.intermediate(x), x)
