@@ -43,6 +43,7 @@ def embedserve(*arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_asyncio_and_this_repository_are_indexed_and_known_answers_come_first_or_second(options: list[str]) -> None:
     for folder in (ASYNCIO, REPOSITORY):
         report = json.loads(embedserve("index", str(folder), "--json", *options))

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedserve.errors import IndexingFailed
+from embedserve.indexing.workspace import is_this_machine
 
 BATCH = 60  # texts in one request, as the clients send
 ATTEMPTS = 4
@@ -44,7 +45,10 @@ class Embedder:
         self.url = self.url.rstrip("/")
         timeout = httpx.Timeout(300.0, connect=5.0)
         headers = {"Authorization": f"Bearer {self.api_key or 'local'}"}
-        self._client = httpx.AsyncClient(timeout=timeout, headers=headers, limits=httpx.Limits(max_connections=32))
+        limits = httpx.Limits(max_connections=32)
+        self._client = httpx.AsyncClient(
+            timeout=timeout, headers=headers, limits=limits, trust_env=not is_this_machine(self.url)
+        )
 
     async def close(self) -> None:
         await self._client.aclose()

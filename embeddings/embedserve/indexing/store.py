@@ -15,7 +15,7 @@ import time
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.chunk import NAMESPACE, Chunk, digest
 from embedserve.indexing.embedder import Vectors
-from embedserve.indexing.workspace import collection_name
+from embedserve.indexing.workspace import collection_name, is_this_machine
 
 MARKER_ID = str(uuid.uuid5(NAMESPACE, "__indexing_metadata__"))
 NOT_METADATA = q.FieldCondition(key="type", match=q.MatchValue(value="metadata"))
@@ -54,11 +54,23 @@ class Status:
     indexed_fields: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Overview:
+    """One code collection, whoever made it and of whichever workspace."""
+
+    name: str
+    points: int
+    dimension: int
+    complete: bool | None
+
+
 def connect(url: str, api_key: str | None = None) -> AsyncQdrantClient:
     """A client that does not warn about what we check ourselves."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "Api key is used with an insecure connection" on loopback
-        return AsyncQdrantClient(url=url, api_key=api_key, timeout=60, check_compatibility=False)
+        return AsyncQdrantClient(
+            url=url, api_key=api_key, timeout=60, check_compatibility=False, trust_env=not is_this_machine(url)
+        )
 
 
 class Store:
@@ -199,19 +211,24 @@ class Store:
         async with self._errors():
             return await call()
 
-    @asynccontextmanager
-    async def _errors(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except UnexpectedResponse as error:
-            raise IndexingFailed(_refusal(error, self.url, self.workspace)) from None
-        except ResponseHandlingException as error:
-            raise IndexingFailed(
-                f"Qdrant at {self.url} does not answer ({error.source or error}); start it with "
-                "`embedserve qdrant` or `scripts/manage.sh start qdrant`, or see --qdrant-url"
-            ) from None
-        except ApiException as error:
-            raise IndexingFailed(f"Qdrant at {self.url}: {error}") from None
+    def _errors(self) -> AbstractAsyncContextManager[None]:
+        return clear_errors(self.url, self.workspace)
+
+
+@asynccontextmanager
+async def clear_errors(url: str, workspace: str = "") -> AsyncIterator[None]:
+    """Whatever Qdrant or the way to it refuses becomes an IndexingFailed that says what to do."""
+    try:
+        yield
+    except UnexpectedResponse as error:
+        raise IndexingFailed(_refusal(error, url, workspace)) from None
+    except ResponseHandlingException as error:
+        raise IndexingFailed(
+            f"Qdrant at {url} does not answer ({error.source or error}); start it with "
+            "`embedserve qdrant` or `scripts/manage.sh start qdrant`, or see --qdrant-url"
+        ) from None
+    except ApiException as error:
+        raise IndexingFailed(f"Qdrant at {url}: {error}") from None
 
 
 def check_fit(status: Status, dimension: int, model: str, workspace: str) -> None:
@@ -237,7 +254,22 @@ def _dimension(vectors: Any) -> int:
 def _refusal(error: UnexpectedResponse, url: str, workspace: str) -> str:
     if error.status_code in (401, 403):
         return f"Qdrant at {url} refuses the API key; give the right one with --qdrant-api-key or QDRANT_API_KEY"
-    if error.status_code == 404:
+    if error.status_code == 404 and workspace:
         return f"{workspace} has no index in Qdrant at {url}; make it with: embedserve index {workspace}"
     detail = error.content.decode("utf-8", "replace").strip()[:300]
     return f"Qdrant at {url} answered {error.status_code}: {detail}"
+
+
+async def overview(client: AsyncQdrantClient, url: str) -> tuple[str, list[Overview]]:
+    """Qdrant's version and every code collection in it. Raises IndexingFailed."""
+    async with clear_errors(url):
+        version = str((await client.info()).version)
+        names = [item.name for item in (await client.get_collections()).collections]
+        found = []
+        for name in sorted(name for name in names if name.startswith("ws-")):
+            info = await client.get_collection(name)
+            marker = await client.retrieve(name, [MARKER_ID], with_payload=True)
+            complete = (marker[0].payload or {}).get("indexing_complete") if marker else None
+            dimension = _dimension(info.config.params.vectors)
+            found.append(Overview(name, (info.points_count or 0) - len(marker), dimension, complete))
+    return version, found

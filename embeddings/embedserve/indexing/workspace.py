@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from embedserve.errors import IndexingFailed
 
@@ -48,3 +49,9 @@ def shown_path(path: str) -> str:
 def path_segments(relative: str) -> dict[str, str]:
     """{"0": "src", "1": "a.py"}: the payload that path filters use."""
     return {str(index): part for index, part in enumerate(p for p in relative.split(os.sep) if p)}
+
+
+def is_this_machine(url: str) -> bool:
+    """A proxy that is set for the internet must not be asked for this machine's own ports."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
