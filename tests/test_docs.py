@@ -1,0 +1,113 @@
+"""The READMEs are product: their commands run, both languages say the same, the settings table is the code's."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import settings_table  # noqa: E402
+
+EN, UK = (ROOT / "README.md").read_text(), (ROOT / "README.uk.md").read_text()
+BLOCK = re.compile(r"(<!-- not run by [^\n]*-->\n)?```(\w*)\n(.*?)```", re.DOTALL)
+
+
+def blocks(text):
+    """(language, code, whether the docs test runs it)."""
+    return [(language, code, not skipped) for skipped, language, code in BLOCK.findall(text)]
+
+
+def headings(text):
+    outside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return [line.split(" ")[0] for line in outside.splitlines() if line.startswith("#")]
+
+
+def tables(text):
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+def test_both_languages_have_the_same_outline_and_code():
+    assert headings(EN) == headings(UK)
+    commands = ("sh", "python", "json", "yaml")
+    assert [b for b in blocks(EN) if b[0] in commands] == [b for b in blocks(UK) if b[0] in commands]
+
+
+def test_both_languages_have_the_same_tables():
+    assert len(tables(EN)) == len(tables(UK))
+    for english, ukrainian in zip(tables(EN), tables(UK), strict=True):
+        # What stands in backticks or is a figure is the same in every language.
+        assert english.count("|") == ukrainian.count("|"), ukrainian
+        assert re.findall(r"`[^`]*`", english) == re.findall(r"`[^`]*`", ukrainian), ukrainian
+
+
+def test_the_ukrainian_text_is_ukrainian():
+    prose = re.sub(r"```.*?```|`[^`]*`|<!--.*?-->|\([^)]*\)", "", UK, flags=re.DOTALL)
+    cyrillic, latin = len(re.findall("[а-яіїєґ]", prose, re.IGNORECASE)), len(re.findall("[a-z]", prose, re.IGNORECASE))
+    assert cyrillic > 3 * latin
+    assert not re.search("[ыэъё]", prose, re.IGNORECASE)
+
+
+def test_the_first_embedding_is_above_line_30_in_three_commands_at_most():
+    head = "\n".join(EN.splitlines()[:30])
+    first = blocks(head)[0]
+    assert "scripts/manage.sh start" in first[1]
+    assert len(first[1].splitlines()) <= 3
+
+
+def test_the_settings_table_is_the_codes():
+    between = re.search(r"<!-- settings: .*?-->\n(.*?)\n<!-- /settings -->", EN, re.DOTALL)[1]
+    assert between == settings_table.table(), "run scripts/settings_table.py and paste it"
+
+
+def test_every_setting_is_in_the_ukrainian_table_with_its_default():
+    for variable, default, _ in settings_table.rows():
+        shown = f"`{default}`" if default else ""
+        assert f"| `{variable}` | {shown} |" in UK
+
+
+def test_the_continue_block_and_the_json_blocks_parse():
+    yaml = pytest.importorskip("yaml")
+    for language, code, _ in blocks(EN):
+        if language == "yaml":
+            assert yaml.safe_load(code)["models"][0]["roles"] == ["embed"]
+        if language == "json" and "mcpServers" in code:
+            json.loads(code)
+
+
+def test_relative_links_lead_somewhere():
+    for text in (EN, UK, *((p.read_text()) for p in (ROOT / "memory-bank").glob("*.md"))):
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
+            assert (ROOT / target).exists() or (ROOT / "memory-bank" / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_readmes_shell_blocks_run_in_order(tmp_path):
+    """Word for word, in this checkout, natively, on the ports that the README names."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("EMBEDDING_", "QDRANT_"))}
+    environment |= {"EMBEDSERVE_RUNTIME": "native", "EMBEDDING_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+
+    def run(*command):
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout
+
+    output = ""
+    try:
+        for language, code, ours in blocks(EN):
+            if language == "sh" and ours:
+                output += run("bash", "-euc", code)
+                if "manage.sh start" in code:  # the server is up: the other blocks that need it
+                    python = next(code for language, code, _ in blocks(EN) if language == "python")
+                    assert run(sys.executable, "-c", python).split()[0] == "384"
+                    curl = next(code for language, code, _ in blocks(EN) if code.startswith("curl"))
+                    assert json.loads(run("bash", "-euc", curl))["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    finally:
+        run("bash", "scripts/manage.sh", "stop")
+    assert "api/admission.py" in output, output
