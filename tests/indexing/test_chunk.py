@@ -93,7 +93,7 @@ def test_a_function_that_is_too_large_is_cut_between_statements_into_equal_parts
 
 def test_a_signature_is_never_cut_off_from_its_function() -> None:
     """Once, `def acquire(self):` was dropped as too small beside a body that just fitted."""
-    body = "".join(f"        self.take_number({i:03})  # again\n" for i in range(28))
+    body = "".join(f"        self.take_number({i:03})  # again\n" for i in range(30))
     cut = pieces(f"class Semaphore(Mixin):\n\n    def acquire(self):\n{body}\n\nclass Other:\n    pass\n")
     assert cut[0][2].startswith("class Semaphore(Mixin):\n\n    def acquire(self):\n")
     assert sum(len(piece[2]) for piece in cut) > len(body)
