@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from statistics import median
 
-from embedserve.bench.servers import StartedServer, own_command
+from embedserve.bench.servers import StartedServer, end_on_sigterm, own_command
 
 
 def cold_starts(model: str, precision: str, times: int, env: Mapping[str, str] | None = None) -> list[float]:
@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--bound", type=float, default=float("inf"), metavar="SECONDS")
     args = parser.parse_args()
+    end_on_sigterm()
     seconds = cold_starts(args.model, args.precision, max(2, args.times))
     middle = median(seconds[1:])
     print("starts, s:", " ".join(f"{value:.2f}" for value in seconds), f" median of the later ones: {middle:.2f}")

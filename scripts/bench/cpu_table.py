@@ -29,7 +29,7 @@ from embedserve.bench.load import drive, judge
 from embedserve.bench.rates import matmul_rates
 from embedserve.bench.report import as_dict, percentile, table
 from embedserve.bench.runner import Plan, Subject, requests_of, run
-from embedserve.bench.servers import Meter, StartedServer, own_command, script_command
+from embedserve.bench.servers import Meter, StartedServer, end_on_sigterm, own_command, script_command
 from embedserve.bench.shapes import shape_of
 from embedserve.bench.texts import waves
 
@@ -202,6 +202,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("interleaved", "crowd", "cold", "cached"), action="append")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
+    end_on_sigterm()
     args.precision = args.precision or ["bf16", "int8"]
     wanted = args.only or ["interleaved", "crowd", "cold", "cached"]
     rows: dict[str, float] = {}

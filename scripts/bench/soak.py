@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from embedserve.bench.client import Connection, Endpoint, request_body
-from embedserve.bench.servers import Meter, StartedServer, own_command
+from embedserve.bench.servers import Meter, StartedServer, end_on_sigterm, own_command
 from embedserve.bench.texts import code_texts
 
 CLIENTS = 12
@@ -166,6 +166,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=720.0)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[2] / "memory-bank")
     args = parser.parse_args()
+    end_on_sigterm()
     after = min(60.0, args.seconds / 3)
     with tempfile.TemporaryDirectory() as home:
         env = {"EMBEDDING_HOME": home, "EMBEDDING_CACHE_MEMORY": "8m"}

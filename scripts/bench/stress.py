@@ -28,7 +28,7 @@ from rich.table import Table
 from embedserve.bench.client import Endpoint, decode, request_body
 from embedserve.bench.load import Prober
 from embedserve.bench.report import percentile
-from embedserve.bench.servers import Meter, StartedServer, own_command
+from embedserve.bench.servers import Meter, StartedServer, end_on_sigterm, own_command
 from embedserve.bench.texts import code_texts
 
 Check = Callable[[str, str, str, bool], None]
@@ -121,6 +121,7 @@ def main() -> int:
     parser.add_argument("--slow-seconds", type=float, default=45.0, help="length of phase 2 (45: over the deadlines)")
     parser.add_argument("--most-mb", type=float, default=900.0, help="bound of the peak RSS (900)")
     args = parser.parse_args()
+    end_on_sigterm()
 
     table = Table("check", "bound", "reached", "", title=f"stress: {args.model}", title_justify="left")
     broken: list[str] = []

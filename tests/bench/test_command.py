@@ -27,7 +27,15 @@ def test_json_has_every_figure_under_its_name(capsys: pytest.CaptureFixture[str]
     assert set(figures) == {
         *("name", "url", "model", "precision", "texts", "texts_per_second", "texts_per_second_each_turn"),
         *("tokens_per_second", "ratio", "cosine_mean", "cosine_worst", "gflops", "matmul_gflops", "matmul_share"),
-        *("request_latency", "single_idle", "single_loaded", "errors", "server_cpu_seconds", "server_cores_used"),
+        *(
+            "request_latency",
+            "single_idle",
+            "single_loaded",
+            "errors",
+            "server_cpu_seconds",
+            "server_cores_used",
+            "texts_per_server_cpu_second",
+        ),
         *("client_cores_used", "peak_rss", "final_rss", "cold_start"),
     }
     assert figures["texts"] == 12

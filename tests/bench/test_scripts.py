@@ -7,9 +7,11 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "bench"
@@ -81,3 +83,16 @@ def test_cold_start_prints_each_start_and_keeps_its_bound() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("starts, s:")
     assert run("cold_start.py", "--times", "2", "--bound", "0.01").returncode == 1
+
+
+def test_a_terminated_run_leaves_no_server_behind(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "soak.py"), "--model", "fake", "--out", str(tmp_path)]
+    running = subprocess.Popen(command, env={**os.environ, "EMBEDDING_BACKEND": "fake"}, stderr=subprocess.DEVNULL)
+    children: list[psutil.Process] = []
+    while not children:
+        children = psutil.Process(running.pid).children()
+        time.sleep(0.05)
+    time.sleep(0.5)
+    running.terminate()
+    assert running.wait(60) == 143
+    assert not psutil.wait_procs(children, timeout=10)[1]

@@ -88,6 +88,7 @@ def _server(subject: Subject, baseline: Subject) -> dict[str, Any]:
         "single_loaded": _spread(subject.loaded),
         "errors": dict(subject.errors),
         "server_cpu_seconds": sum(cpu) if cpu else None,
+        "texts_per_server_cpu_second": sum(t.texts for t in turns) / sum(cpu) if sum(cpu) else None,
         "server_cores_used": sum(cpu) / seconds if cpu and seconds else None,
         "client_cores_used": sum(turn.client_cpu for turn in turns) / seconds if seconds else None,
         "peak_rss": subject.peak_rss,
@@ -128,6 +129,7 @@ def table(report: dict[str, Any]) -> Table:
         row(f"{label} p50 / p95 / p99 ms", [_latency(s[key]) for s in servers])
     row("errors", [str(sum(s["errors"].values())) for s in servers])
     row("server CPU s (cores used)", [_of(s["server_cpu_seconds"], s["server_cores_used"]) for s in servers])
+    row("texts per server CPU s", [_number(s["texts_per_server_cpu_second"]) for s in servers])
     row("load generator, cores used", [_number(s["client_cores_used"], 2) for s in servers])
     row("peak / final RSS MB", [_of(_mega(s["peak_rss"]), _mega(s["final_rss"]), digits=0) for s in servers])
     row("start to first embedding s", [_number(s["cold_start"], 2) for s in servers])

@@ -163,6 +163,11 @@ class StartedServer:
         return code
 
 
+def end_on_sigterm() -> None:
+    """SIGTERM ends this program as Ctrl-C does, so that the servers it started are stopped. For a main()."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 def own_command(model: str, precision: str = "auto") -> list[str]:
     """`embedserve serve` of the Python that runs this."""
     return [sys.executable, "-m", "embedserve.cli", "serve", "--model", model, "--precision", precision]

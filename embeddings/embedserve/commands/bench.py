@@ -78,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from embedserve.bench import report, runner
+    from embedserve.bench.servers import end_on_sigterm
 
+    end_on_sigterm()
     plan = _plan(args)
     with ExitStack() as stack:
         subjects = _subjects(args, stack)
