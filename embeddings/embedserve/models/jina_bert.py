@@ -16,7 +16,8 @@ ALiBi never becomes a table for 8192 x 8192 (3.2 GB). Its bias depends on j - i 
 is one vector of 2 L - 1 numbers, read at i + j once the queries are in reverse order: a strided view, with no
 memory of its own. On a CPU each text attends by itself, over its own length, with that view as the additive
 mask of scaled_dot_product_attention: exact, nothing is spent on padding, 8,192 tokens cost megabytes. (CPU
-time of one thread, 8 texts of 330 to 512 tokens: 73 ms against 98 ms with a padded mask.) CUDA's kernels want
+time of one thread, 8 texts of 330 to 512 tokens: 68 ms a layer against 96 ms with a padded mask;
+scripts/bench/models_speed.py attention) CUDA's kernels want
 an aligned mask and few launches: there the mask of bias and padding is made for blocks of queries of at most
 MASK_BYTES. A trace (torch.jit.trace, openvino.convert_model) records the same in one block: one op a layer,
 right for any length, with a mask of n * heads * L * L numbers.
