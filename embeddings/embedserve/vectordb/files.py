@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,23 @@ def check_space(folder: Path, needed: int) -> None:
         raise no_space(free, needed)
 
 
+def _files(folder: Path) -> Iterator[str]:
+    """The files below a folder; those that vanish meanwhile are no error."""
+    for parent, _, names in os.walk(folder):
+        yield from (os.path.join(parent, name) for name in names)
+
+
 def disk_size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    total = 0
+    for file in _files(folder):
+        with contextlib.suppress(FileNotFoundError):
+            total += os.stat(file).st_size
+    return total
 
 
 def sync_files(folder: Path) -> None:
-    for file in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # a folder on some systems, or a file that has just gone
+    for file in _files(folder):
+        with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(file, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
