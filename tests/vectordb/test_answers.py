@@ -374,3 +374,33 @@ def test_what_is_not_supported_is_501_and_points_to_the_full_server(http, collec
     assert reply.status_code == 501, reply.text
     assert feature in reply.json()["status"]["error"]
     assert "full Qdrant server" in reply.json()["status"]["error"]
+
+
+@pytest.mark.parametrize("depth", [50, 99, 101, 127, 130, 255, 1000, 5000])
+@embedded_only
+def test_deeply_nested_bodies_are_an_answer_and_never_a_crash(http, filled, depth):
+    def send(method, path, body):
+        return http.request(method, filled + path, content=body, headers={"content-type": "application/json"})
+
+    payload = '{"a":' * depth + "1" + "}" * depth
+    reply = send("PUT", "/points?wait=true", '{"points":[{"id":5,"vector":[1,0,0,0],"payload":' + payload + "}]}")
+    assert reply.status_code == (200 if depth < 100 else 400), reply.text
+    condition = '{"must":[' * (depth // 2) + "]}" * (depth // 2)
+    reply = send("POST", "/points/count", '{"filter":' + condition + "}")
+    assert reply.status_code in (200, 400), reply.text
+    assert http.get("/readyz").status_code == 200
+    everything = http.post(f"{filled}/points/scroll", json={"limit": 100, "with_payload": True})
+    assert everything.status_code == 200, everything.text
+
+
+@pytest.mark.parametrize("limit", [1_000_000, 4_000_000_000])
+@embedded_only
+def test_a_huge_limit_costs_no_memory(http, filled, limit):
+    for call, body in (("query", {"query": [1, 0, 0, 0]}), ("scroll", {})):
+        reply = http.post(f"{filled}/points/{call}", json=body | {"limit": limit})
+        assert len(reply.json()["result"]["points"]) == 5
+
+
+def test_numbers_beyond_float32_and_64_bits_are_refused(http, collection):
+    for point in ({"id": 1, "vector": [1e39, 0, 0, 0]}, {"id": 1 << 64, "vector": [1, 0, 0, 0]}):
+        assert http.put(f"{collection}/points?wait=true", json={"points": [point]}).status_code == 400

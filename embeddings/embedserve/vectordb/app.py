@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
@@ -96,8 +97,11 @@ def _answer(
             return Response(status_code=400)
         except ApiError as error:
             status, reply = error.status, {"status": {"error": error.message}}
+        except RecursionError:
+            status, reply = 400, {"status": {"error": "Format error in JSON body: nested too deeply"}}
         except Exception as error:
-            log.exception("%s %s: %s", request.method, request.scope["route"].path, type(error).__name__)
+            where = "".join(traceback.format_tb(error.__traceback__))  # its message may hold a user's text
+            log.error("%s %s: %s\n%s", request.method, request.scope["route"].path, type(error).__name__, where)
             status, reply = 500, {"status": {"error": f"Service internal error: {error}"}}
         reply["time"] = time.perf_counter() - started
         body = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)

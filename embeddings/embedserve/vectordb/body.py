@@ -65,6 +65,8 @@ class Fields:
         value = self.take(name, int, default)
         if value is not None and value < minimum:
             raise validation_error(f"{name}: value {value} invalid, must be {minimum} or larger")
+        if value is not None and value >= 1 << 32:
+            raise validation_error(f"{name}: value {value} invalid, must be less than 4294967296")
         return value
 
     def refuse(self, **features: str) -> None:

@@ -187,8 +187,8 @@ class Collection:
         await in_thread(sync_files, self._generation.path)
         async with self._writing:
             if not self._dropped:
-                self.unflushed = False
                 await in_thread(self._generation.shard.flush)
+                self.unflushed = False
 
     @property
     def building(self) -> bool:

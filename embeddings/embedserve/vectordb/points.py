@@ -17,6 +17,7 @@ from embedserve.vectordb.body import Fields, describe, expect
 from embedserve.vectordb.errors import format_error, unsupported, wrong_input
 from embedserve.vectordb.filters import PointId, parse_filter, parse_id, parse_ids
 
+_PAYLOAD_LEVELS = 100
 _F32_MAX = float(np.finfo(np.float32).max)
 _NOT_HERE = {"shard_key": "custom sharding", "lookup_from": "look-up in another collection"}
 
@@ -53,9 +54,20 @@ def parse_upsert(body: Any, size: int) -> list[edge.Point]:
     for i, (point_id, vector, payload) in enumerate(rows):
         if payload is not None:
             expect(payload, dict, f"points[{i}].payload")
+            _check_depth(payload)
         checked = parse_vector(vector, size, f"points[{i}].vector")
         points.append(edge.Point(parse_id(point_id), checked, payload))
     return points
+
+
+def _check_depth(value: Any, left: int = _PAYLOAD_LEVELS) -> None:
+    """Qdrant Edge stores a payload of more than 128 levels and then fails at every read that meets it."""
+    if not isinstance(value, dict | list):
+        return
+    if left == 0:
+        raise format_error(f"a payload is nested in more than {_PAYLOAD_LEVELS} levels")
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_depth(item, left - 1)
 
 
 def _point_row(item: Any, where: str) -> tuple[Any, Any, Any]:
