@@ -53,8 +53,8 @@ def test_the_image_holds_what_a_server_needs_and_no_more(image, capsys):
     found = docker(
         "run", "--rm", "--entrypoint", "sh", image, "-c",
         f"id -u; for c in gcc cc make pip git; do command -v /opt/venv/bin/$c; done; ls -d /root/.cache"
-        f" {SITE}/torch/test {SITE}/torch/include {SITE}/pip {SITE}/sentence_transformers {SITE}/scipy 2>/dev/null; ls {SITE}/torch/lib |"
-        " grep -c 'cuda' ; find /opt/venv -user embedserve | head -1",
+        f" {SITE}/torch/test {SITE}/torch/include {SITE}/pip {SITE}/sentence_transformers {SITE}/scipy"
+        f" 2>/dev/null; ls {SITE}/torch/lib | grep -c 'cuda' ; find /opt/venv -user embedserve | head -1",
     ).split()  # fmt: skip
     assert found == ["10001", "0"]  # the user; no CUDA library; nothing else was found
     config = inspect(image)["Config"]
@@ -164,7 +164,8 @@ def checkout(image, tmp_path):
     remove_ours()
     made = Checkout(tmp_path, docker=True)
     made.env.update(
-        QDRANT_IMAGE="embedserve-test-qdrant", QDRANT_GRPC_PORT=str(free_port()), QDRANT_NOFILE="4096", DOCKER_BUILDKIT="0",
+        QDRANT_IMAGE="embedserve-test-qdrant", QDRANT_GRPC_PORT=str(free_port()), QDRANT_NOFILE="4096",
+        DOCKER_BUILDKIT="0",
         EMBEDDING_BACKEND="", EMBEDDING_MODEL="all-MiniLM-L6-v2", EMBEDSERVE_START_TIMEOUT="300",
     )  # fmt: skip
     yield made
