@@ -50,6 +50,7 @@ class Bare:
     def wave(self, seconds: float) -> dict[str, float]:
         """Whole waves for at least so long, without a pause between them."""
         batches, lock, start = self._batches(seconds), threading.Lock(), time.perf_counter()
+        cpu = time.process_time()
         done: list[int] = []
 
         def work() -> None:
@@ -66,7 +67,8 @@ class Bare:
             thread.start()
         for thread in threads:
             thread.join()
-        return {"texts_per_second": sum(done) / (time.perf_counter() - start)}
+        elapsed, used = time.perf_counter() - start, time.process_time() - cpu
+        return {"texts_per_second": sum(done) / elapsed, "texts_per_cpu_second": sum(done) / used}
 
     def _batches(self, seconds: float) -> Iterator[list]:
         start = time.perf_counter()
