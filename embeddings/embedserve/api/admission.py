@@ -22,7 +22,7 @@ from embedserve.engine.admission import Admission
 from embedserve.errors import BodyTooLarge, BodyTooSlow, EmbedServeError, InvalidRequest
 
 _PRE_READ = 64 * 1024
-_SMALL_BODY = 16 * 1024
+_SMALL_BODY = 4 * 1024  # a search; 60 short chunks are more
 _GRACE = 5.0  # seconds before the least rate counts
 _LEAST_RATE = 16 * 1024  # bytes a second over the whole body
 _CHUNK = 64 * 1024  # of a reply: what one write hands to the transport
