@@ -93,7 +93,9 @@ service_command() {
 run_vscode() {
   local python
   python=$(find_python 3 8) || die 4 "Python 3.8 or newer is needed to edit VS Code's files, and none was found." "$(python_hint)"
-  MANAGE="$ME" exec "$python" "$ROOT/scripts/vscode_merge.py" "$@"
+  # Windows' VS Code runs the tasks through this very bash (Git Bash).
+  case $(uname -s) in MINGW* | MSYS*) MANAGE_BASH=$(cygpath -w "$BASH") && export MANAGE_BASH ;; esac
+  exec "$python" "$ROOT/scripts/vscode_merge.py" "$@"
 }
 
 tool_test() {
