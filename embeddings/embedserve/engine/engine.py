@@ -27,7 +27,7 @@ from embedserve.errors import ContextLengthExceeded, InvalidRequest, NotReady
 log = logging.getLogger(__name__)
 
 SMALL_TOKENS = 1024  # a job of so few tokens is served before a scan's
-_SMALL_CHARS = 16_384
+_SMALL_CHARS = 4_096  # of a request that is tokenised in the thread kept for searches
 _ENCODE_AT_ONCE = 256
 
 
