@@ -1,7 +1,8 @@
 """Converted and quantised models on disk: what a key is, how one is written, when one is believed.
 
-    home/artefacts/<model id>/<revision>-<precision>-ov<openvino version>-c<CONVERTER>/
-        model.xml  model.bin  manifest.json (written last: hashes of the other two, guard, measurements)
+    home/artefacts/<model id>/<revision>-<precision>-<library><its version>-c<CONVERTER>/
+        model.xml  model.bin (or model.onnx)
+        manifest.json (written last: hashes of the others; guard and measurements of an int8 model)
 
 The folder's name is the key, so a stale artefact is simply not found. A folder is written under a temporary
 name and renamed into place: whole or not there. One whose hashes are wrong is torn: it is moved away and made
@@ -26,8 +27,10 @@ from typing import Any
 
 from embedserve.models.spec import ModelSource
 
-CONVERTER = 3  # raise it when export.py or convert.py makes another model from the same weights
-FILES = ("model.xml", "model.bin")
+CONVERTER = 4  # raise it when export.py or convert.py makes another model from the same weights
+ONNX = "onnx"  # in the place of a precision: the float32 model for ONNX Runtime
+FILES = {ONNX: ("model.onnx",)}
+OPENVINO_FILES = ("model.xml", "model.bin")
 MANIFEST = "manifest.json"
 
 
@@ -41,12 +44,18 @@ class Artefact:
 
     @property
     def model(self) -> Path:
-        return self.folder / FILES[0]
+        return self.folder / files(self.precision)[0]
+
+
+def files(precision: str) -> tuple[str, ...]:
+    """The names of an artefact's files; the first is the one to load."""
+    return FILES.get(precision, OPENVINO_FILES)
 
 
 def path_of(source: ModelSource, precision: str, home: Path) -> Path:
     """Where the artefact of this model, precision and library version belongs."""
-    key = f"{source.revision[:16]}-{precision}-ov{version('openvino')}-c{CONVERTER}"
+    library = "onnxruntime" if precision == ONNX else "openvino"
+    key = f"{source.revision[:16]}-{precision}-{library}{version(library)}-c{CONVERTER}"
     return _models_folder(source, home) / re.sub(r"[^\w.+-]", "_", key)
 
 
@@ -64,7 +73,7 @@ def _read(folder: Path, source: ModelSource, precision: str) -> Artefact | None:
         manifest = json.loads((folder / MANIFEST).read_text())
         if manifest["revision"] != source.revision or manifest["precision"] != precision:
             return None
-        if any(manifest["files"][name] != file_hash(folder / name) for name in FILES):
+        if any(manifest["files"][name] != file_hash(folder / name) for name in files(precision)):
             return None
         return Artefact(folder, precision, dict(manifest["notes"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -79,7 +88,7 @@ def build(
     *,
     replace: bool = False,
 ) -> Artefact:
-    """Make one: `write(folder)` puts FILES there and returns notes. Then it is installed, atomically.
+    """Make one: `write(folder)` puts `files(precision)` there and returns notes. Then it is installed, atomically.
 
     replace: put it in the place of a whole one (a new `optimize`); otherwise whoever was first wins.
     """
@@ -93,11 +102,11 @@ def build(
             "model": source.spec.id,
             "revision": source.revision,
             "precision": precision,
-            "files": {name: file_hash(made / name) for name in FILES},
+            "files": {name: file_hash(made / name) for name in files(precision)},
             "notes": notes,
         }
         (made / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        for name in (*FILES, MANIFEST):
+        for name in (*files(precision), MANIFEST):
             _sync(made / name)
         for _ in range(8):
             if not replace and (winner := _read(target, source, precision)):

@@ -1,4 +1,4 @@
-"""From a checkpoint to an OpenVINO model, in a process of its own.
+"""From a checkpoint to an OpenVINO or ONNX model, in a process of its own.
 
 Converting needs torch (and transformers for BERT), hundreds of megabytes that would stay in a server's memory
 for ever. So `artefact()` starts `python -m embedserve.backends.convert`, which loads the checkpoint strictly,
@@ -22,7 +22,7 @@ _FAILED = 3  # exit code: a JSON error is on stdout
 
 
 def artefact(source: ModelSource, precision: str, home: Path) -> artefacts.Artefact:
-    """The fp32 or bf16 artefact; made now if it is missing, stale or torn (seconds)."""
+    """The fp32, bf16 or onnx artefact; made now if it is missing, stale or torn (seconds)."""
     return artefacts.find(source, precision, home) or artefacts.build(
         source, precision, home, lambda folder: _convert_in_child(source, precision, folder)
     )
@@ -47,22 +47,34 @@ def _convert_in_child(source: ModelSource, precision: str, folder: Path) -> dict
     if child.returncode != 0:
         last = "\n".join(child.stderr.strip().splitlines()[-5:])
         raise errors.ArtefactError(
-            f"converting {source.spec.id} to OpenVINO failed (exit code {child.returncode}; EMBEDDING_BACKEND=torch "
+            f"converting {source.spec.id} ({precision}) failed (exit code {child.returncode}; EMBEDDING_BACKEND=torch "
             f"works without a conversion): {last}"
         )
     return {}
 
 
 def convert(source: ModelSource, precision: str, folder: Path) -> None:
-    """Write model.xml and model.bin. Weights are kept in float32 for fp32, else in float16: half the file and
+    """Write the artefact's files. OpenVINO's weights are kept in float32 for fp32, else in float16: half the file and
     half the memory, and nothing lost that bf16 could hold."""
+    import torch
+
+    from embedserve.models.loading import load_encoder
+
+    encoder = load_encoder(source, torch.float32)
+    target = folder / artefacts.files(precision)[0]
+    with torch.no_grad():
+        if precision == artefacts.ONNX:
+            _to_onnx(encoder, target)
+        else:
+            _to_openvino(encoder, target, half=precision != "fp32")
+
+
+def _to_openvino(encoder: Any, target: Path, half: bool) -> None:
     import openvino
     import torch
 
     from embedserve.backends.export import packed
-    from embedserve.models.loading import load_encoder
 
-    module = packed(load_encoder(source, torch.float32))
     example = {
         "ids": torch.ones(16, dtype=torch.int32),
         "positions": torch.arange(16, dtype=torch.int32),
@@ -71,10 +83,26 @@ def convert(source: ModelSource, precision: str, folder: Path) -> None:
         "mask": torch.ones(2, 8),
     }
     shapes = [(name, [-1] * tensor.dim()) for name, tensor in example.items()]
-    with torch.no_grad():
-        traced = torch.jit.trace(module, example_kwarg_inputs=example, check_trace=False)
-        model = openvino.convert_model(traced, example_input=example, input=shapes)
-    openvino.save_model(model, folder / artefacts.FILES[0], compress_to_fp16=precision != "fp32")
+    traced = torch.jit.trace(packed(encoder), example_kwarg_inputs=example, check_trace=False)
+    model = openvino.convert_model(traced, example_input=example, input=shapes)
+    openvino.save_model(model, target, compress_to_fp16=half)
+
+
+def _to_onnx(encoder: Any, target: Path) -> None:
+    """The padded form: input_ids and attention_mask (n, L) -> last_hidden_state (n, L, d)."""
+    import torch
+
+    names = ["input_ids", "attention_mask"]
+    torch.onnx.export(
+        encoder,
+        (torch.ones(2, 8, dtype=torch.int64), torch.ones(2, 8, dtype=torch.int64)),
+        str(target),
+        dynamo=False,
+        opset_version=17,
+        input_names=names,
+        output_names=["last_hidden_state"],
+        dynamic_axes={name: {0: "texts", 1: "tokens"} for name in [*names, "last_hidden_state"]},
+    )
 
 
 def _source(fields: dict[str, Any]) -> ModelSource:

@@ -58,7 +58,7 @@ class Packed(nn.Module):
         for layer in self.layers:
             h = self.layer(layer, h, rows, back, bias)
         weights = mask / mask.sum(1, keepdim=True)
-        return (h[0][rows] * weights[:, :, None]).sum(1)
+        return (h.squeeze(0)[rows] * weights[:, :, None]).sum(1)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, rows: Tensor, back: Tensor, bias: Tensor) -> Tensor:
         """q, k, v [1, tokens, width], q scaled already -> context [1, tokens, width]."""
@@ -71,8 +71,10 @@ class Packed(nn.Module):
 
     def _rectangle(self, x: Tensor, rows: Tensor) -> Tensor:
         """[1, tokens, width] -> [n, heads, L, width / heads]"""
-        # Constants, not x.shape[-1] // heads: that would be computed in the graph, in bf16 and wrongly.
-        return x[0][rows].unflatten(-1, (self.heads, self.head_width)).permute(0, 2, 1, 3)
+        # heads and head_width are constants: x.shape[-1] // heads would be computed in the graph, in bf16. And
+        # not x[0]: OpenVINO 2026.4 loses that step where x was quantised.
+        flat = x.reshape(-1, self.heads * self.head_width)
+        return flat[rows].unflatten(-1, (self.heads, self.head_width)).permute(0, 2, 1, 3)
 
 
 class PackedJina(Packed):

@@ -41,13 +41,7 @@ def load_backend(
     if name == "openvino":
         return _openvino(source, precision, threads, home, reason)
     if name == "onnx":
-        from embedserve.backends.onnx_backend import OnnxBackend
-
-        if precision not in ("auto", "fp32"):
-            raise SettingsError(
-                f"EMBEDDING_PRECISION={precision}: the onnx backend runs a model as it is stored (fp32)"
-            )
-        return OnnxBackend(source, threads=min(onnx_threads or threads, 8), home=home, why=reason)
+        return _onnx(source, precision, onnx_threads or threads, home, reason)
     return _torch(source, precision, device, threads, reason)
 
 
@@ -95,6 +89,19 @@ def _openvino(source: ModelSource, precision: str, threads: int, home: Path, rea
     return OpenVinoBackend(
         artefact, source.spec, threads=threads, native_bf16=native, why=f"openvino: {reason}; {chosen}: {why}"
     )
+
+
+def _onnx(source: ModelSource, precision: str, threads: int, home: Path, reason: str) -> Backend:
+    from embedserve.backends import convert
+    from embedserve.backends.onnx_backend import OnnxBackend, model_file, require_onnxruntime
+
+    require_onnxruntime()
+    if precision not in ("auto", "fp32"):
+        raise SettingsError(f"EMBEDDING_PRECISION={precision}: the onnx backend runs fp32 only")
+    model = model_file(source)
+    which = f"{model.relative_to(source.folder)} of the model" if model else "exported from our own module"
+    model = model or convert.artefact(source, artefacts.ONNX, home).model
+    return OnnxBackend(source, model, threads=threads, why=f"onnx: {reason}; fp32: {which}")
 
 
 def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str, str]:

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from embedserve.backends.base import BackendInfo, TokenIds, Vectors
+from embedserve.backends.grouping import groups
 from embedserve.errors import OutOfMemory
 from embedserve.models.loading import load_encoder
 from embedserve.models.pooling import mean_pool
 from embedserve.models.spec import ModelSource
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-WASTE = 1.125  # a group may hold this many times its real tokens...
-GROUP_TOKENS = {"cpu": 512, "cuda": 16384, "mps": 4096}  # ...unless it has fewer tokens than this
+GROUP_TOKENS = {"cpu": 512, "cuda": 16384, "mps": 4096}  # rectangles up to this size are not cut
 
 
 class TorchBackend:
@@ -91,22 +91,6 @@ class TorchBackend:
         with self._lock:
             del self._encoder
         self.release_memory()
-
-
-def groups(lengths: Sequence[int], least_tokens: int) -> list[list[int]]:
-    """Indices, longest first, in groups whose padded size is at most WASTE times their tokens (or small)."""
-    found: list[list[int]] = []
-    real = 0
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if found:
-            padded = (len(found[-1]) + 1) * lengths[found[-1][0]]
-            if padded <= max(least_tokens, WASTE * (real + lengths[i])):
-                found[-1].append(i)
-                real += lengths[i]
-                continue
-        found.append([i])
-        real = lengths[i]
-    return found
 
 
 def _rectangle(sequences: Sequence[TokenIds], pinned: bool) -> tuple[torch.Tensor, torch.Tensor]:
