@@ -243,8 +243,7 @@ def remove_block(
     document = parse(text)
     block = find_block(document)
     inside = [i for i in container.items if block and block.begin.start < i.start < block.end.start]
-    later = [i for i in container.items if block and i.start > block.end.start]
-    if block and _intact(document, block, inside, later, is_ours):
+    if block and _intact(document, block, inside, is_ours):
         return _remove_exactly(text, container, block), True
     target = inner if inner is not None else container
     assert target.items is not None
@@ -261,9 +260,7 @@ def remove_block(
     return edit(text, edits), False
 
 
-def _intact(
-    document: Document, block: Block, inside: list[Item], later: list[Item], is_ours: Callable[[Item], bool]
-) -> bool:
+def _intact(document: Document, block: Block, inside: list[Item], is_ours: Callable[[Item], bool]) -> bool:
     added = [c for c in document.comments if block.begin.end < c.start < block.end.start]
     return (
         bool(inside) and not later and all(is_ours(item) for item in inside) and inside[-1].comma is None and not added

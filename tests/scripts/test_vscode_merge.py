@@ -188,6 +188,20 @@ def test_a_binding_that_vs_code_itself_added_inside_our_markers_stays(tmp_path, 
     assert "embedserve" not in path.read_text()
 
 
+def test_a_binding_written_after_our_block_stays(tmp_path):
+    fill(tmp_path, None, KEYBINDINGS)
+    run(tmp_path, "install")
+    path = tmp_path / "keybindings.json"
+    text = path.read_text()
+    last, end = text.rindex("}"), text.index("[c]") + 3
+    mine = {"key": "f9", "command": "mine"}
+    path.write_text(f"{text[: last + 1]},{text[last + 1 : end]}\n    {json.dumps(mine)}{text[end:]}")
+    assert "nothing to do" in run(tmp_path, "install").stdout
+    run(tmp_path, "uninstall")
+    assert parsed(path) == [*jsonc.parse(KEYBINDINGS).root.value, mine]
+    assert "// the last" in path.read_text()
+
+
 def test_a_task_added_to_a_list_that_was_ours_stays(tmp_path):
     fill(tmp_path, "{}")
     run(tmp_path, "install")
