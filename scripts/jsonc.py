@@ -262,9 +262,8 @@ def remove_block(
 
 def _intact(document: Document, block: Block, inside: list[Item], is_ours: Callable[[Item], bool]) -> bool:
     added = [c for c in document.comments if block.begin.end < c.start < block.end.start]
-    return (
-        bool(inside) and not later and all(is_ours(item) for item in inside) and inside[-1].comma is None and not added
-    )
+    # A comma after our last entry: something was added behind it.
+    return bool(inside) and all(is_ours(item) for item in inside) and inside[-1].comma is None and not added
 
 
 def _remove_exactly(text: str, container: Node, block: Block) -> str:
