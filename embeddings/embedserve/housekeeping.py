@@ -17,12 +17,13 @@ log = logging.getLogger(__name__)
 _TICK = 1.0
 _REPORT_EVERY = 60.0
 _IDLE = 60.0
+_TRIM_EVERY = 15.0  # under load too: what was freed at a peak would otherwise stay
 _SNAPSHOT_EVERY = 60.0
 
 
 async def keep_house(runtime: Runtime) -> None:
     """Runs until cancelled."""
-    last_report = cleaned = last_snapshot = time.monotonic()
+    last_report = cleaned = last_snapshot = last_trim = time.monotonic()
     snapshot = None
     if runtime.settings.tracemalloc:
         tracemalloc.start(8)
@@ -35,6 +36,9 @@ async def keep_house(runtime: Runtime) -> None:
         obs.QUEUE_DEEPEST.set(runtime.admission.deepest)
         obs.QUEUE_LONGEST.set(runtime.admission.longest)
         obs.SLOTS_ACTIVE.set(runtime.admission.active)
+        if now - last_trim >= _TRIM_EVERY:
+            last_trim = now
+            await asyncio.to_thread(trim)
         if now - last_report >= _REPORT_EVERY:
             last_report = now
             _report(runtime)

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _RECEIVE_BUFFER = 128 * 1024
 _SEND_BUFFER = 256 * 1024
 _BACKLOG = 512
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _UNACKNOWLEDGED_MS = 60_000  # after that a peer that reads nothing loses its connection for good
 
 
@@ -61,7 +62,7 @@ class _Server(uvicorn.Server):
 def run(settings: Settings) -> int:
     """Serve until told to stop. Returns the exit code: 0 after a drain, 2 when a model could not be loaded."""
     set_up_logging(settings.log_level)
-    _few_arenas()
+    _tame_malloc()
     listener = listen(settings)
     runtime = Runtime(settings)
     config = uvicorn.Config(
@@ -129,8 +130,15 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _few_arenas() -> None:
-    """glibc gives every thread an arena of its own, and each keeps its high-water mark: two are enough here."""
+def _tame_malloc() -> None:
+    """Two settings against slow growth under glibc.
+
+    Every thread gets an arena of its own and each keeps its high-water mark: two are enough here. And the size from which
+    a block has its own mapping, given back when freed, rises by itself to 32 MiB as such blocks are freed:
+    bodies, answers and activations would then leave holes in the heap.
+    """
     if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").mallopt(-8, 2)  # M_ARENA_MAX
+        with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(_M_ARENA_MAX, 2)
+            libc.mallopt(_M_MMAP_THRESHOLD, 256 * 1024)

@@ -140,7 +140,7 @@ class DiskCache:
             connection = sqlite3.connect(self.path, timeout=5, check_same_thread=False, isolation_level=None)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: a power cut loses the last rows, tears none
-            connection.execute("PRAGMA cache_size=-4000")
+            connection.execute("PRAGMA cache_size=-1000")  # KiB, of each thread's connection
             connection.execute("PRAGMA journal_size_limit=67108864")
             connection.execute(f"PRAGMA user_version={_SCHEMA}")
             connection.execute(
