@@ -5,8 +5,9 @@ import asyncio
 import httpx
 import orjson
 import pytest
-from embedserve.web.api_key import ApiKey
 from starlette.responses import PlainTextResponse
+
+from embedserve.web.api_key import ApiKey
 
 
 def status(headers=None, path="/x", key="s3cret"):

@@ -5,8 +5,9 @@ import asyncio
 import httpx
 import orjson
 import pytest
-from embedserve.web.browser_guard import BrowserGuard
 from starlette.responses import PlainTextResponse
+
+from embedserve.web.browser_guard import BrowserGuard
 
 
 def error_body(status, error):
@@ -17,9 +18,7 @@ def send(method="GET", host="127.0.0.1:4000", headers=None, content=None, **opti
     async def request():
         guard = BrowserGuard(PlainTextResponse("in"), error_body=error_body, **options)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://x") as client:
-            return await client.request(
-                method, "/x", headers={"host": host, **(headers or {})}, content=content
-            )
+            return await client.request(method, "/x", headers={"host": host, **(headers or {})}, content=content)
 
     return asyncio.run(request())
 
@@ -97,9 +96,7 @@ def test_a_body_that_may_change_data_must_be_json(method, media):
     assert (send(method, headers=headers, content=b"{}")).status_code == 415
 
 
-@pytest.mark.parametrize(
-    "media", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"]
-)
+@pytest.mark.parametrize("media", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"])
 def test_json_bodies_are_let_through(media):
     assert (send("POST", headers={"content-type": media}, content=b"{}")).status_code == 200
 

@@ -28,6 +28,7 @@ _REASON_BYTES = 8192
 class RequestContext:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self.not_ready = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,9 +55,16 @@ class RequestContext:
                 obs.DISCONNECTS.inc()
                 log.info("%s %s: the client left after %.2f s", scope["method"], scope["path"], seconds)
             elif answer.status >= 400:
-                level = logging.ERROR if answer.status >= 500 else logging.WARNING
-                log.log(level, "%s %s -> %d: %s", scope["method"], scope["path"], answer.status, answer.reason())
+                self._log_refusal(scope, answer.status, answer.reason())
             obs.request_id.reset(token)
+
+    def _log_refusal(self, scope: Scope, status: int, reason: str) -> None:
+        level = logging.ERROR if status >= 500 else logging.WARNING
+        if scope["path"] == "/ready":  # asked several times a second: say each reason once
+            if reason == self.not_ready:
+                return
+            self.not_ready, level = reason, logging.INFO
+        log.log(level, "%s %s -> %d: %s", scope["method"], scope["path"], status, reason)
 
 
 class _Answer:

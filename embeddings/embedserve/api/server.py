@@ -133,8 +133,8 @@ def _shown(host: str) -> str:
 def _tame_malloc() -> None:
     """Two settings against slow growth under glibc.
 
-    Every thread gets an arena of its own and each keeps its high-water mark: two are enough here. And the size from which
-    a block has its own mapping, given back when freed, rises by itself to 32 MiB as such blocks are freed:
+    Every thread gets an arena of its own and each keeps its high-water mark: two are enough here. And the size from
+    which a block has its own mapping, given back when freed, rises by itself to 32 MiB as such blocks are freed:
     bodies, answers and activations would then leave holes in the heap.
     """
     if sys.platform == "linux":

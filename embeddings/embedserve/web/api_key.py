@@ -18,9 +18,7 @@ from embedserve.web.refusal import ErrorBody, refuse
 class ApiKey:
     """Middleware. `open_paths` are matched exactly, query string aside. An empty key is a ValueError."""
 
-    def __init__(
-        self, app: ASGIApp, *, key: str, error_body: ErrorBody, open_paths: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, key: str, error_body: ErrorBody, open_paths: Iterable[str] = ()) -> None:
         if not key:
             raise ValueError("the API key is empty; leave ApiKey out to demand none")
         self.app = app

@@ -78,12 +78,8 @@ class BrowserGuard:
                 )
         if scope["type"] == "http" and scope["method"] in _CHANGING and _has_body(headers):
             media = headers.get(b"content-type", [""])[0].partition(";")[0].strip().lower()
-            if media != "application/json" and not (
-                media.startswith("application/") and media.endswith("+json")
-            ):
-                return UnsupportedMediaType(
-                    f"Content-Type must be application/json, not {media or 'missing'!r}"
-                )
+            if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+                return UnsupportedMediaType(f"Content-Type must be application/json, not {media or 'missing'!r}")
         return None
 
     def _host_allowed(self, header: str) -> bool:
@@ -109,8 +105,7 @@ class BrowserGuard:
         port = parts.port or _DEFAULT_PORT[parts.scheme]
         own = (_split(f"{parts.scheme}://{host}") for host in hosts)
         return any(
-            o is not None and (o.hostname, o.port or _DEFAULT_PORT[o.scheme]) == (parts.hostname, port)
-            for o in own
+            o is not None and (o.hostname, o.port or _DEFAULT_PORT[o.scheme]) == (parts.hostname, port) for o in own
         )
 
 
@@ -147,7 +142,5 @@ def _host_entry(name: str) -> str:
 def _origin_entry(origin: str) -> str:
     parts = _split(origin)
     if parts is None or not parts.scheme:
-        raise ValueError(
-            f"allowed origin {origin!r}: give scheme://host or scheme://host:port, without a path"
-        )
+        raise ValueError(f"allowed origin {origin!r}: give scheme://host or scheme://host:port, without a path")
     return origin.lower()
