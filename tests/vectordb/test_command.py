@@ -50,6 +50,15 @@ def test_a_port_in_use_is_refused_with_a_reason(tmp_path):
     assert f"cannot listen on 127.0.0.1:{port}" in message
 
 
+def test_an_allowed_host_that_is_none_is_refused_and_a_right_one_works(tmp_path):
+    code, message = refused("--port", "0", "--storage", str(tmp_path / "s"), "--allowed-host", "http://a.b")
+    assert code == 2
+    assert "allowed host 'http://a.b'" in message
+    with Embedded(tmp_path / "s", "--allowed-host", "box.lan") as server:
+        assert httpx.get(f"{server.url}/collections", headers={"host": "box.lan:6333"}).status_code == 200
+        assert httpx.get(f"{server.url}/collections", headers={"host": "fox.lan:6333"}).status_code == 403
+
+
 def test_a_wider_bind_needs_a_key_or_an_explicit_word(tmp_path):
     for host in ("0.0.0.0", "::", "192.0.2.7"):
         code, message = refused("--host", host, "--port", "0", "--storage", str(tmp_path / "s"))

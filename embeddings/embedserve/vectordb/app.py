@@ -16,10 +16,10 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from embedserve.errors import EmbedServeError
 from embedserve.vectordb.errors import ApiError, format_error, unsupported, wrong_input
@@ -41,8 +41,8 @@ _QUERY_PARAMETERS = {"wait", "ordering", "timeout", "consistency"}
 
 def create_app(
     storage: Storage, api_key: str | None = None, allowed_hosts: Iterable[str] = (), max_body: int = MAX_BODY
-) -> Starlette:
-    """The application; opens the storage at start-up and closes it at shutdown."""
+) -> ASGIApp:
+    """The application; opens the storage at start-up and closes it at shutdown. ValueError: a wrong host name."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -58,13 +58,10 @@ def create_app(
         routes.append(Route(path, PlainTextResponse(text)))
     routes.append(Route("/", Response(orjson.dumps(_VERSION), media_type="application/json")))
     routes.append(Route("/{path:path}", _unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]))
-    guard = Middleware(
-        BrowserGuard, error_body=_error_body, check_host=api_key is None, allowed_hosts=list(allowed_hosts)
-    )
-    middleware = [guard]
+    app: ASGIApp = Starlette(routes=routes, lifespan=lifespan)
     if api_key is not None:
-        middleware.append(Middleware(ApiKey, key=api_key, error_body=_error_body, open_paths=OPEN_PATHS))
-    return Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+        app = ApiKey(app, key=api_key, error_body=_error_body, open_paths=OPEN_PATHS)
+    return BrowserGuard(app, error_body=_error_body, check_host=api_key is None, allowed_hosts=allowed_hosts)
 
 
 _HEALTH = {
