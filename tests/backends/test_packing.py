@@ -1,0 +1,41 @@
+"""Packed batches and length groups: pure functions."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedserve.backends.grouping import WASTE, groups
+from embedserve.backends.packing import LENGTH_STEP, TOKEN_STEP, pack
+
+lengths = st.lists(st.integers(1, 300), min_size=1, max_size=20)
+
+
+@given(lengths)
+def test_every_token_is_gathered_into_its_own_place_and_back(sizes):
+    sequences = [np.arange(n, dtype=np.int32) + 1000 * i for i, n in enumerate(sizes)]
+    feed = pack(sequences)
+    rectangle = feed["ids"][feed["rows"]]
+    for i, sequence in enumerate(sequences):
+        assert (rectangle[i][feed["mask"][i] == 1] == sequence).all()
+    total = sum(sizes)
+    home = rectangle.reshape(-1)[feed["back"]]
+    assert (home[:total] == np.concatenate(sequences)).all()
+    assert (feed["positions"][:total] == np.concatenate([np.arange(n) for n in sizes])).all()
+
+
+@given(lengths)
+def test_shapes_are_rounded_up_so_that_few_are_distinct(sizes):
+    feed = pack([np.ones(n, dtype=np.int32) for n in sizes])
+    assert feed["ids"].shape[0] % TOKEN_STEP == 0
+    assert feed["ids"].shape[0] - sum(sizes) < TOKEN_STEP
+    assert feed["mask"].shape[1] % LENGTH_STEP == 0
+    assert feed["mask"].sum() == sum(sizes)
+
+
+@given(lengths)
+def test_groups_hold_every_text_once_and_waste_little(sizes):
+    found = groups(sizes, least_tokens=64)
+    assert sorted(i for group in found for i in group) == list(range(len(sizes)))
+    for group in found:
+        padded, real = len(group) * max(sizes[i] for i in group), sum(sizes[i] for i in group)
+        assert padded <= max(64, WASTE * real)
