@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from random_jina import write_checkpoint
 
 from embedserve.models.sources import resolve
 from embedserve.models.tokenizer import load_tokenizer
-from random_jina import write_checkpoint
 
 TEXTS = [
     "def add(a, b):\n    return a + b",
