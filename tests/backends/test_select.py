@@ -1,0 +1,135 @@
+"""Which backend and precision: auto explains itself, what is pinned wins or is refused with the reason."""
+
+import dataclasses
+
+import pytest
+
+from embedserve.backends import artefacts, convert, cpu, select
+from embedserve.backends.select import load_backend
+from embedserve.errors import ArtefactError, MissingExtra, SettingsError
+
+WITH = cpu.CpuFeatures("Zen 4", True, True, ("avx512_bf16", "avx512_vnni"))
+WITHOUT = cpu.CpuFeatures("Old Xeon", False, False, ())
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """What the OpenVINO backend would be made of; nothing is converted or loaded."""
+    monkeypatch.setattr(convert, "artefact", lambda source, precision, home: artefacts.Artefact(home, precision, {}))
+    monkeypatch.setattr(
+        "embedserve.backends.openvino_backend.OpenVinoBackend",
+        lambda artefact, spec, **options: (artefact.precision, options["why"]),
+    )
+
+
+def on(monkeypatch, features):
+    monkeypatch.setattr(cpu, "features", lambda: features)
+
+
+def install_int8(source, home):
+    def write(folder):
+        for name in artefacts.files("int8"):
+            (folder / name).write_text("x")
+        return {"guard": "passed"}
+
+    return artefacts.build(source, "int8", home, write)
+
+
+@pytest.mark.parametrize(
+    ("features", "int8", "expected", "reason"),
+    [
+        (WITH, False, "bf16", "native on this CPU (avx512_bf16)"),
+        (WITHOUT, False, "fp32", "no native bf16"),
+        (WITH, True, "int8", "artefact is installed"),
+        (WITHOUT, True, "int8", "artefact is installed"),
+    ],
+)
+def test_auto_takes_int8_if_installed_then_native_bf16_then_fp32(
+    tiny_jina, tmp_path, monkeypatch, chosen, features, int8, expected, reason
+):
+    on(monkeypatch, features)
+    if int8:
+        install_int8(tiny_jina, tmp_path)
+    precision, why = load_backend(tiny_jina, home=tmp_path)
+    assert precision == expected
+    assert reason in why
+
+
+@pytest.mark.parametrize("pinned", ["fp32", "bf16"])
+def test_a_pinned_precision_wins_over_an_installed_artefact(tiny_jina, tmp_path, monkeypatch, chosen, pinned):
+    on(monkeypatch, WITH)
+    install_int8(tiny_jina, tmp_path)
+    precision, why = load_backend(tiny_jina, precision=pinned, home=tmp_path)
+    assert precision == pinned
+    assert "EMBEDDING_PRECISION" in why
+
+
+def test_a_torn_int8_artefact_is_not_used_and_auto_says_so(tiny_jina, tmp_path, monkeypatch, chosen):
+    on(monkeypatch, WITH)
+    (install_int8(tiny_jina, tmp_path).folder / "model.bin").write_text("y")
+    precision, why = load_backend(tiny_jina, home=tmp_path)
+    assert precision == "bf16"
+    assert "torn" in why
+    with pytest.raises(ArtefactError, match="torn"):
+        load_backend(tiny_jina, precision="int8", home=tmp_path)
+
+
+def test_pinned_int8_without_an_artefact_says_how_to_make_one(tiny_jina, tmp_path):
+    with pytest.raises(ArtefactError, match="embedserve optimize"):
+        load_backend(tiny_jina, precision="int8", home=tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+def test_bf16_is_refused_where_the_cpu_would_emulate_it(tiny_jina, tmp_path, monkeypatch, backend):
+    on(monkeypatch, WITHOUT)
+    with pytest.raises(SettingsError, match="Old Xeon has no bf16"):
+        load_backend(tiny_jina, backend=backend, precision="bf16", home=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"precision": "fp16"}, "for GPUs"),
+        ({"backend": "torch", "precision": "int8"}, "openvino"),
+        ({"backend": "openvino", "device": "cuda"}, "needs EMBEDDING_BACKEND=torch"),
+        ({"backend": "onnx", "precision": "bf16"}, "fp32 only"),
+        ({"backend": "torch", "device": "mps"}, "no Apple GPU"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(tiny_jina, tmp_path, options, reason):
+    with pytest.raises(SettingsError, match=reason):
+        load_backend(tiny_jina, home=tmp_path, **options)
+
+
+def test_a_precision_that_is_wrong_for_the_weights_is_refused(tiny_jina, tmp_path, monkeypatch):
+    on(monkeypatch, WITH)
+    gemma = dataclasses.replace(tiny_jina, spec=dataclasses.replace(tiny_jina.spec, dtypes=("fp32",)))
+    with pytest.raises(SettingsError, match="allow fp32"):
+        load_backend(gemma, precision="bf16", home=tmp_path)
+    with pytest.raises(SettingsError, match="allow fp32"):
+        select._gpu_precision(gemma, "fp16", "cuda")
+
+
+def test_onnx_without_its_extra_says_what_to_install(tiny_jina, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"embedserve\[onnx\]"):
+        load_backend(tiny_jina, backend="onnx", home=tmp_path)
+
+
+def test_the_models_own_onnx_file_is_preferred(tiny_jina, home, tmp_path):
+    import shutil
+
+    import numpy as np
+
+    exported = convert.artefact(tiny_jina, artefacts.ONNX, home).model
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_jina.folder, folder)
+    (folder / "onnx").mkdir()
+    shutil.copy(exported, folder / "onnx" / "model.onnx")
+    backend = load_backend(
+        dataclasses.replace(tiny_jina, folder=folder), backend="onnx", threads=64, home=tmp_path / "home"
+    )
+    assert "onnx/model.onnx of the model" in backend.info.why
+    assert backend.info.threads == 8
+    assert not (tmp_path / "home").exists()
+    assert backend.embed([np.arange(3, dtype=np.int32)]).shape == (1, 48)
