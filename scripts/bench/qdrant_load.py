@@ -150,11 +150,12 @@ class Load:
 JSON = {"content-type": "application/json"}
 
 
-def create(http: httpx.Client, dim: int, threshold: int) -> None:
+def create(http: httpx.Client, dim: int, threshold: int, hnsw: str) -> None:
     http.delete(f"/collections/{NAME}")
+    m, ef_construct = map(int, hnsw.split(","))
     body = {
         "vectors": {"size": dim, "distance": "Cosine", "on_disk": True},
-        "hnsw_config": {"m": 64, "ef_construct": 512, "on_disk": True},
+        "hnsw_config": {"m": m, "ef_construct": ef_construct, "on_disk": True},
         "optimizers_config": {"indexing_threshold": threshold},
     }
     http.put(f"/collections/{NAME}", json=body).raise_for_status()
@@ -167,10 +168,10 @@ def show(name: str, **figures: object) -> None:
     print(f"{name}: {json.dumps(figures)}", flush=True)
 
 
-def measure(server: Server, count: int, dim: int, threshold: int, window: float) -> None:
+def measure(server: Server, count: int, dim: int, threshold: int, window: float, hnsw: str) -> None:
     load, path = Load(count, dim), f"/collections/{NAME}"
     http = httpx.Client(base_url=server.url, timeout=300)
-    create(http, dim, threshold)
+    create(http, dim, threshold, hnsw)
 
     def searching(pause: float) -> Watch:
         client = httpx.Client(base_url=server.url, timeout=300)
@@ -244,12 +245,13 @@ def main() -> None:
     parser.add_argument(
         "--indexing-threshold", type=int, default=20_000, help="KB of vectors from which to index; 0: never"
     )
+    parser.add_argument("--hnsw", default="64,512", help="m and ef_construct; the default is the clients' own")
     parser.add_argument("--window", type=float, default=3600, help="most seconds to watch the building of the index")
     parser.add_argument("--url", help="a running Qdrant; its collection ws-load is replaced")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(args.url, Path(folder))
-        measure(server, args.points, args.dim, args.indexing_threshold, args.window)
+        measure(server, args.points, args.dim, args.indexing_threshold, args.window, args.hnsw)
         if server.process:
             size = sum(file.stat().st_blocks * 512 for file in Path(folder).rglob("*") if file.is_file())
             server.stop(signal.SIGTERM)
