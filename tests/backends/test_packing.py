@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedserve.backends.grouping import WASTE, groups
-from embedserve.backends.packing import LENGTH_STEP, TOKEN_STEP, pack
+from embedserve.backends.packing import STEP, pack, round_up
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=20)
 
@@ -26,9 +26,8 @@ def test_every_token_is_gathered_into_its_own_place_and_back(sizes):
 @given(lengths)
 def test_shapes_are_rounded_up_so_that_few_are_distinct(sizes):
     feed = pack([np.ones(n, dtype=np.int32) for n in sizes])
-    assert feed["ids"].shape[0] % TOKEN_STEP == 0
-    assert feed["ids"].shape[0] - sum(sizes) < TOKEN_STEP
-    assert feed["mask"].shape[1] % LENGTH_STEP == 0
+    assert feed["ids"].shape[0] == round_up(sum(sizes))
+    assert feed["mask"].shape[1] == round_up(max(sizes))
     assert feed["mask"].sum() == sum(sizes)
 
 
@@ -39,3 +38,10 @@ def test_groups_hold_every_text_once_and_waste_little(sizes):
     for group in found:
         padded, real = len(group) * max(sizes[i] for i in group), sum(sizes[i] for i in group)
         assert padded <= max(64, WASTE * real)
+
+
+def test_few_sizes_are_left_and_little_is_wasted():
+    sizes = {round_up(n) for n in range(1, 8193)}
+    assert len(sizes) < 200
+    assert all(0 <= round_up(n) - n < max(STEP, n / 31) for n in range(1, 8193))
+    assert {round_up(n) for n in sizes} == sizes

@@ -2,8 +2,11 @@
 
 The linear layers, nine tenths of the work, run over `ids`: all texts' tokens one after the other. Only
 attention needs a rectangle: `rows` gathers tokens into (texts, longest), `back` takes the result home. So
-padding costs attention alone. To keep the number of distinct shapes small (each new one makes OpenVINO compile
-kernels and keep them), the number of tokens, the longest length and the number of texts are rounded up a little.
+padding costs attention alone.
+
+The number of tokens and the longest length are rounded up, by 3 % at the most from 512 on: OpenVINO compiles
+kernels for each new shape and keeps them, 0.8 MB each with MiniLM. Unrounded, 600 random batches took 510 MB
+and went on; rounded, 114 MB and flat.
 
 Pure numpy; knows no inference library.
 """
@@ -17,14 +20,15 @@ import numpy.typing as npt
 
 from embedserve.backends.base import TokenIds
 
-TOKEN_STEP = 16  # the tokens of a batch are rounded up to a multiple of this
-LENGTH_STEP = 16  # and the rectangle's width to a multiple of this
+STEP = 16  # sizes are rounded up to a multiple of this; from 1024 on of size / 64 to size / 32
 
 Feed = dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]
 
 
-def round_up(value: int, step: int) -> int:
-    return -(-value // step) * step
+def round_up(size: int) -> int:
+    """The next size that batches may have: 16, 32, ... 1024, 1056, ... 2048, 2112, ..."""
+    step = max(STEP, (1 << (size - 1).bit_length()) >> 6)
+    return -(-size // step) * step
 
 
 def pack(sequences: Sequence[TokenIds]) -> Feed:
@@ -35,8 +39,8 @@ def pack(sequences: Sequence[TokenIds]) -> Feed:
     """
     lengths = np.array([len(s) for s in sequences])
     total = int(lengths.sum())
-    padded = round_up(total, TOKEN_STEP)
-    width = round_up(int(lengths.max()), LENGTH_STEP)
+    padded = round_up(total)
+    width = round_up(int(lengths.max()))
     columns = np.arange(width, dtype=np.int32)
     real = columns[None, :] < lengths[:, None]
     starts = (np.cumsum(lengths) - lengths).astype(np.int32)
