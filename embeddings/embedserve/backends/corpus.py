@@ -34,12 +34,20 @@ def standard_library() -> Path:
 
 
 def calibration_texts(folder: Path | None, count: int) -> list[str]:
-    """`count` chunks of code, of the lengths that clients send; from the standard library's half for
-    calibration where folder is None. Fewer if there is not that much."""
-    if folder is None:
-        files = [f for f in _files(standard_library(), ".py") if not _for_judging(f)]
-    else:
-        files = list(_files(folder, ""))
+    """What a server sees. From `folder`: chunks of the lengths that clients send. From the standard library's
+    half for calibration: a quarter such chunks, the rest docstrings and functions, in equal numbers (chunks
+    alone gave a lower worst cosine). Fewer than `count` if there is not that much."""
+    if folder is not None:
+        return _chunks(list(_files(folder, "")), count)
+    files = [f for f in _files(standard_library(), ".py") if not _for_judging(f)]
+    pairs = [pair for file in files for pair in _pairs(_read(file))]
+    random.Random(0).shuffle(pairs)
+    pairs = pairs[: count * 3 // 8]
+    texts = [text for pair in pairs for text in (pair.query, pair.document)]
+    return _chunks(files, count - len(texts)) + texts
+
+
+def _chunks(files: list[Path], count: int) -> list[str]:
     pick = random.Random(0)
     pick.shuffle(files)
     chunks: list[str] = []

@@ -18,7 +18,7 @@ from embedserve.backends.base import TokenIds
 from embedserve.backends.packing import Feed, pack
 from embedserve.errors import MissingExtra
 
-ALPHA = 0.6  # SmoothQuant: how much of an outlier goes from the activations into the weights
+ALPHA = 0.8  # SmoothQuant: how much of an outlier goes from the activations into the weights (precision.md)
 PASSES = 2  # over the calibration set: SmoothQuant's and the ranges'
 
 

@@ -13,8 +13,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate", type=Path, metavar="DIR", help="calibrate on this folder's code instead of Python's"
     )
-    parser.add_argument("--texts", type=int, default=200, help="texts to calibrate on (default: %(default)s)")
-    parser.add_argument("--pairs", type=int, default=1500, help="docstring → function pairs to judge on (%(default)s)")
+    parser.add_argument("--texts", type=int, default=400, help="texts to calibrate on (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=3000, help="docstring → function pairs to judge on (%(default)s)")
     parser.add_argument(
         "--no-guard", action="store_true", help="install without judging (speed tests on random weights); is recorded"
     )
