@@ -5,7 +5,7 @@ imported. Each calling thread has its own infer request; NUM_STREAMS of them run
 its products in its own core's cache, which beats sharing one product among the cores.
 
 Shapes are rounded (packing.py) because the CPU plugin compiles kernels for each new one and keeps the last
-CACHE of them.
+KERNELS of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from embedserve.backends.packing import pack
 from embedserve.errors import InferenceFailed, OutOfMemory
 from embedserve.models.spec import ModelSpec
 
+KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
 MOST_STREAMS = 4  # more cores than this share a stream: every stream has its own working memory
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
@@ -39,6 +40,7 @@ class OpenVinoBackend:
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,
+            "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
         }
         self._spec = spec
         self._model = openvino.Core().compile_model(artefact.model, "CPU", options)
