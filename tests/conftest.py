@@ -6,9 +6,13 @@ left out says why.
 
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
+
+# A shell starts background jobs with SIGINT ignored, which children inherit: tests that send Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

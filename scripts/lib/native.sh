@@ -46,7 +46,12 @@ os.execv(sys.argv[1], sys.argv[1:])' "$@" >>"$log" 2>&1 </dev/null &
 }
 
 # native_failed SERVICE: true when the process that we started is gone.
-native_failed() { ! native_pid "$1" >/dev/null; }
+# Looked at twice: while a process turns into another (exec), it has no command line for a moment.
+native_failed() {
+  native_pid "$1" >/dev/null && return 1
+  sleep 0.3
+  ! native_pid "$1" >/dev/null
+}
 
 native_stop() {
   local service=$1 pid limit began=$SECONDS shown=0

@@ -152,12 +152,12 @@ async def test_interrupted_ten_times_at_random_the_end_is_the_same_as_of_one_cle
     workspace = tmp_path / "many"
     for number in range(60):
         write(workspace / f"d{number % 7}" / f"f{number}.py", *(f"name{number}x{i}" for i in range(30)))
-    service.delay = 0.01
+    service.delay = 0.05
     rng = random.Random(5)
     stopped = 0
     for _ in range(10):
         task = asyncio.ensure_future(Run(client, workspace, service)())
-        await asyncio.sleep(rng.uniform(0.05, 0.6))
+        await asyncio.sleep(rng.uniform(0.02, 0.3))
         task.cancel()
         try:
             await task
