@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-# A shell starts background jobs with SIGINT ignored, which children inherit: tests that send Ctrl-C would wait for ever.
+# A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C tests would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
