@@ -42,6 +42,6 @@ def test_groups_hold_every_text_once_and_waste_little(sizes):
 
 def test_few_sizes_are_left_and_little_is_wasted():
     sizes = {round_up(n) for n in range(1, 8193)}
-    assert len(sizes) < 200
-    assert all(0 <= round_up(n) - n < max(STEP, n / 31) for n in range(1, 8193))
+    assert len(sizes) < 150
+    assert all(0 <= round_up(n) - n < max(STEP, n / 8 if n <= 512 else n / 16) for n in range(1, 8193))
     assert {round_up(n) for n in sizes} == sizes

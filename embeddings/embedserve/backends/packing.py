@@ -4,9 +4,8 @@ The linear layers, nine tenths of the work, run over `ids`: all texts' tokens on
 attention needs a rectangle: `rows` gathers tokens into (texts, longest), `back` takes the result home. So
 padding costs attention alone.
 
-The number of tokens and the longest length are rounded up, by 3 % at the most from 512 on: OpenVINO compiles
-kernels for each new shape and keeps them, 0.8 MB each with MiniLM. Unrounded, 600 random batches took 510 MB
-and went on; rounded, 114 MB and flat.
+The number of tokens and the longest length are rounded up: OpenVINO compiles kernels for each new shape and
+keeps them (memory-bank/decisions/backends.md has the figures).
 
 Pure numpy; knows no inference library.
 """
@@ -20,14 +19,15 @@ import numpy.typing as npt
 
 from embedserve.backends.base import TokenIds
 
-STEP = 16  # sizes are rounded up to a multiple of this; from 1024 on of size / 64 to size / 32
+STEP = 16  # small sizes are rounded up to a multiple of this
+
 
 Feed = dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]
 
 
 def round_up(size: int) -> int:
-    """The next size that batches may have: 16, 32, ... 1024, 1056, ... 2048, 2112, ..."""
-    step = max(STEP, (1 << (size - 1).bit_length()) >> 6)
+    """The next size that batches may have: 16, 32, ... 256, 288, ... 2048, 2112, ... 4096, 4224, ..."""
+    step = STEP if size <= 16 * STEP else max(2 * STEP, (1 << (size - 1).bit_length()) >> 6)
     return -(-size // step) * step
 
 
