@@ -14,10 +14,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from embedserve.backends.select import installed_artefacts
     from embedserve.models.sources import inventory
     from embedserve.settings import load_settings
 
-    entries = [_entry(*found) for found in inventory(load_settings().home)]
+    home = load_settings().home
+    entries = []
+    for spec, source, problem in inventory(home):
+        artefacts = installed_artefacts(source, home) if source else []
+        entries.append({**_entry(spec, source, problem), "artefacts": artefacts})
     if args.json:
         print(json.dumps(entries, indent=2))
         return 0
@@ -30,6 +35,9 @@ def run(args: argparse.Namespace) -> int:
         elif entry["folder"]:
             size = entry["disk_bytes"] / 1e6
             print(f"    on disk: {size:.0f} MB in {entry['folder']} ({entry['origin']} {entry['revision'][:12]})")
+            for artefact in entry["artefacts"]:
+                guard = f", guard: {artefact['guard']}" if "guard" in artefact else ""
+                print(f"    {artefact['precision']} artefact{guard} in {artefact['folder']}")
         else:
             print(f"    not on disk: embedserve pull {entry['id']}  ({entry['download_bytes'] / 1e6:.0f} MB)")
     return 0
