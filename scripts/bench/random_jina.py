@@ -133,9 +133,7 @@ def write_checkpoint(
     cfg = config(layers, hidden, heads, intermediate, vocab)
     (folder / "config.json").write_text(json.dumps(cfg, indent=2) + "\n")
     tokenizer(vocab, files).save(str(folder / "tokenizer.json"))
-    names = dict(
-        zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), SPECIAL, strict=True)
-    )
+    names = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), SPECIAL, strict=True))
     more = {
         "tokenizer_config.json": {
             "tokenizer_class": "RobertaTokenizerFast",
@@ -164,9 +162,7 @@ def write_checkpoint(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     for name, default in (
         ("layers", 12),
