@@ -21,7 +21,7 @@ class GcMiddleware:
         try:
             await self.app(scope, receive, send)
         finally:
-            # Before the freeze (while a model loads) a collection would walk everything: 300 ms for each 503.
+            # Before the freeze (while a model loads) a collection would walk all the libraries for each 503.
             if scope["type"] == "http" and scope["path"] in self.paths and gc.get_freeze_count():
                 with GC_SECONDS.time():
                     gc.collect()
