@@ -1,4 +1,5 @@
-"""The whole way, everything real: MiniLM's weights, the service, the embedded Qdrant, two code bases, known answers."""
+"""The whole way, everything real: `manage.sh start all` without Docker or hub, MiniLM's weights, the embedded Qdrant,
+two code bases, known answers."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant, minilm_service
+from scripts.checkout import Checkout
+from support.processes import EMBEDSERVE, clean_environment
 
 ASYNCIO = Path(sysconfig.get_path("stdlib")) / "asyncio"
 REPOSITORY = Path(__file__).parents[2]
@@ -33,8 +35,17 @@ QUESTIONS = [
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     pytest.importorskip("qdrant_edge")
-    with embedded_qdrant(tmp_path_factory.mktemp("qdrant")) as qdrant, minilm_service() as service:
-        yield ["--embeddings-url", service.url + "/v1", "--qdrant-url", qdrant.url]
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.make_venv()
+    del checkout.env["EMBEDDING_BACKEND"]  # not the fake one
+    try:
+        started = checkout.run("start", "all", timeout=300, HF_HUB_OFFLINE="1")
+        assert started.returncode == 0, started.stdout + started.stderr
+        qdrant = f"http://127.0.0.1:{checkout.qdrant_port}"
+        yield ["--embeddings-url", checkout.url("/v1"), "--qdrant-url", qdrant]
+        assert checkout.run("stop").returncode == 0
+    finally:
+        checkout.close()
 
 
 def embedserve(*arguments: str) -> str:

@@ -38,7 +38,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _internal)
-    wrapped: ASGIApp = GcMiddleware(app, paths=EMBEDDING_PATHS)
+    wrapped: ASGIApp = GcMiddleware(app, paths=EMBEDDING_PATHS, frozen=lambda: not runtime.loading)
     wrapped = AdmissionMiddleware(
         wrapped,
         admission=runtime.admission,

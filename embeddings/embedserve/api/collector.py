@@ -7,6 +7,7 @@ collection looks at a request's own objects only.
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -14,14 +15,16 @@ from embedserve.observability import GC_SECONDS
 
 
 class GcMiddleware:
-    def __init__(self, app: ASGIApp, *, paths: tuple[str, ...]) -> None:
-        self.app, self.paths = app, paths
+    """`frozen()`: whether `collect_and_freeze` has run. Asking gc.get_freeze_count() counts every frozen object, 9 ms."""
+
+    def __init__(self, app: ASGIApp, *, paths: tuple[str, ...], frozen: Callable[[], bool]) -> None:
+        self.app, self.paths, self.frozen = app, paths, frozen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self.app(scope, receive, send)
         finally:
             # Before the freeze (while a model loads) a collection would walk all the libraries for each 503.
-            if scope["type"] == "http" and scope["path"] in self.paths and gc.get_freeze_count():
+            if scope["type"] == "http" and scope["path"] in self.paths and self.frozen():
                 with GC_SECONDS.time():
                     gc.collect()
