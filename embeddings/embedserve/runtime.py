@@ -77,6 +77,9 @@ class Runtime:
                 await self.add(*await asyncio.to_thread(self._load_one, name))
         except SetupError as error:
             self.failure = error
+        except Exception as error:  # a bug, or a library's: a server that lives without a model is wedged
+            log.exception("loading failed")
+            self.failure = SetupError(f"the model could not be loaded: {type(error).__name__}: {error}")
         finally:
             self.loading = False
         collect_and_freeze()

@@ -36,7 +36,8 @@ class Bare:
         self.backend = load_backend(source, precision=precision, home=home)
         self.tokenizer = load_tokenizer(source)
         info = self.backend.info
-        budget = Budget(info.best_batch_tokens, info.best_batch_texts, worth=info.best_batch_tokens // 4)
+        tokens, texts = info.best_batch_tokens, info.best_batch_texts
+        budget = Budget(tokens, texts, worth=tokens // 4, packed=info.packed)
         ready = []
         for texts in waves(WAVES, WAVE):
             ids = self._ids(texts)

@@ -72,7 +72,7 @@ def test_a_large_body_within_the_limit_is_taken():
 
 
 def test_a_collection_looks_at_no_frozen_object(monkeypatch):
-    """gc.get_freeze_count() counts them one by one: 9 ms on the event loop for each request, twice a short text's time."""
+    """gc.get_freeze_count() counts them one by one: 9 ms on the event loop for each request."""
     with fake_server() as server:
         monkeypatch.setattr("gc.get_freeze_count", lambda: pytest.fail("counts every frozen object"))
         before = metric(server, "embedserve_gc_seconds_count")

@@ -1,5 +1,6 @@
 """What must not wedge it: slow, dead and greedy clients, failing batches, overload, shutdown."""
 
+import asyncio
 import concurrent.futures
 import json
 import os
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 
 from embedserve.errors import OutOfMemory
+from embedserve.runtime import Runtime
+from embedserve.settings import Settings
 from support.live import fake_server
 
 JSON = {"content-type": "application/json"}
@@ -275,3 +278,14 @@ def test_a_port_that_is_taken_is_named(backend, capfd):
         port = other.getsockname()[1]
         assert main(["serve", "--port", str(port), "--backend", backend]) == 2
     assert f"port {port} is taken" in capfd.readouterr().err
+
+
+def test_a_load_that_fails_unexpectedly_ends_the_server_instead_of_leaving_it_without_a_model(monkeypatch):
+    def broken(_name):
+        raise RuntimeError("the library's own words")
+
+    runtime = Runtime(Settings(cache="off"))
+    monkeypatch.setattr(runtime, "_load_one", broken)
+    asyncio.run(runtime.load())
+    assert not runtime.loading
+    assert "the library's own words" in runtime.failure.message  # server.py: prints it and exits with 2

@@ -15,7 +15,7 @@ from embedserve.observability import GC_SECONDS
 
 
 class GcMiddleware:
-    """`frozen()`: whether `collect_and_freeze` has run. Asking gc.get_freeze_count() counts every frozen object, 9 ms."""
+    """`frozen()`: whether `collect_and_freeze` has run (gc.get_freeze_count() counts every frozen object, 9 ms)."""
 
     def __init__(self, app: ASGIApp, *, paths: tuple[str, ...], frozen: Callable[[], bool]) -> None:
         self.app, self.paths, self.frozen = app, paths, frozen

@@ -30,6 +30,7 @@ class BackendInfo:
     why: str = ""  # why this backend and precision were chosen, one line
     best_batch_tokens: int = 1024  # micro-batches near this many tokens ran fastest (advice; measured)
     best_batch_texts: int = 32  # ... and of at most this many texts
+    packed: bool = False  # cost follows the sum of the lengths, not count x longest
     notes: dict[str, Any] = field(default_factory=dict)  # e.g. {"guard": "skipped"} from an artefact
 
 

@@ -48,7 +48,15 @@ class OpenVinoBackend:
         self._gate = threading.Condition()
         self._running = 0
         self.info = BackendInfo(
-            "openvino", artefact.precision, "cpu", spec.dimension, streams, threads, why, notes=dict(artefact.notes)
+            "openvino",
+            artefact.precision,
+            "cpu",
+            spec.dimension,
+            streams,
+            threads,
+            why,
+            packed=True,
+            notes=dict(artefact.notes),
         )
         self.embed([np.zeros(8, dtype=np.int32)])  # compiles what can be; a wrong file fails here
 

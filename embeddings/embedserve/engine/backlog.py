@@ -207,12 +207,13 @@ class Backlog:
 
     def _take_small(self, budget: Budget) -> list[Item]:
         batch: list[Item] = []
-        longest = 0
+        longest = tokens = 0
         while self._small:
             item = self._small[0]
             if not item.taken and item not in batch:
                 longest = max(longest, item.length)
-                if batch and not budget.allows(len(batch) + 1, longest):
+                tokens += item.length
+                if batch and not budget.allows(len(batch) + 1, longest, tokens):
                     break
                 batch.append(item)
             self._small.popleft()

@@ -24,7 +24,7 @@ from embedserve.errors import EmbedServeError, InferenceFailed, NotReady, OutOfM
 
 log = logging.getLogger(__name__)
 
-TARGET_SECONDS = 0.25
+TARGET_SECONDS = 0.4
 STALLED_SECONDS = 120.0
 _LEAST_TOKENS = 256
 
@@ -89,6 +89,7 @@ class Worker:
             tokens=min(max(by_speed, _LEAST_TOKENS), self._best_tokens),
             texts=min(limits.max_texts, self._best_texts),
             worth=self._worth,
+            packed=self.backend.info.packed,
             fits=lambda count, longest: estimate(count, longest) <= limits.max_bytes,
         )
 
@@ -129,7 +130,7 @@ class Worker:
         seconds = time.monotonic() - start
         vectors, finite = unit_rows(raw)
         del raw
-        self._learn_speed(len(batch) * max(lengths), seconds)
+        self._learn_speed(sum(lengths) if self.backend.info.packed else len(batch) * max(lengths), seconds)
         obs.observe_batch(lengths, seconds)
         if finite.all():
             self.health.last_error = ""
@@ -164,10 +165,10 @@ class Worker:
         self._serve(batch[:middle])
         self._serve(batch[middle:])
 
-    def _learn_speed(self, padded_tokens: int, seconds: float) -> None:
-        if padded_tokens < 64 or seconds <= 0:  # call overhead, not speed
+    def _learn_speed(self, tokens: int, seconds: float) -> None:
+        if tokens < 64 or seconds <= 0:  # call overhead, not speed
             return
-        speed = padded_tokens / seconds
+        speed = tokens / seconds
         self.tokens_per_second = 0.8 * self.tokens_per_second + 0.2 * speed if self.tokens_per_second else speed
 
 
