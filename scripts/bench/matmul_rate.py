@@ -6,7 +6,7 @@ Plain products of the model's own shapes (hidden x hidden, hidden x inner, inner
 kernels) and nothing between them: no attention, no norms, no GELU. One product stream per core, as the backend
 runs; the best pass over several token counts and repetitions counts, so that other work on the machine
 disturbs little. A precision that the CPU has not natively is left out. The model's share of this rate is
-reckoned with the FLOPs of its real tokens (scripts/bench/backend_speed.py).
+reckoned with the FLOPs of its real tokens (embedserve/bench/shapes.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Converted models on disk: whole or not used, two processes, no torch once they are there."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -71,6 +72,17 @@ def test_a_stale_artefact_is_not_used(tiny_jina, tmp_path, counted, monkeypatch,
     assert artefacts.find(source, "bf16", tmp_path) is None
     convert.artefact(source, "bf16", tmp_path)
     assert len(counted) == 2
+
+
+def test_after_an_upgrade_the_last_stale_artefact_is_kept_and_older_ones_go(tiny_jina, tmp_path, counted, monkeypatch):
+    folders = []
+    for number in range(100, 104):
+        monkeypatch.setattr(artefacts, "CONVERTER", number)
+        folders.append(convert.artefact(tiny_jina, "bf16", tmp_path).folder)
+        os.utime(folders[-1], (number, number))
+        convert.artefact(tiny_jina, "fp32", tmp_path)  # another precision's stay
+    assert [folder.exists() for folder in folders] == [False, False, True, True]
+    assert artefacts.stale(tiny_jina, "bf16", tmp_path) == folders[2:3]
 
 
 def test_many_who_race_for_an_artefact_all_get_a_whole_one(tiny_jina, tmp_path):

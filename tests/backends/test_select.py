@@ -74,6 +74,15 @@ def test_a_torn_int8_artefact_is_not_used_and_auto_says_so(tiny_jina, tmp_path, 
         load_backend(tiny_jina, precision="int8", home=tmp_path)
 
 
+def test_auto_names_an_int8_artefact_that_an_upgrade_left_behind(tiny_jina, tmp_path, monkeypatch, chosen):
+    on(monkeypatch, WITH)
+    install_int8(tiny_jina, tmp_path)
+    monkeypatch.setattr(artefacts, "CONVERTER", artefacts.CONVERTER + 1)
+    precision, why = load_backend(tiny_jina, home=tmp_path)
+    assert precision == "bf16"
+    assert "of another OpenVINO or embedserve version: run `embedserve optimize` again" in why
+
+
 def test_pinned_int8_without_an_artefact_says_how_to_make_one(tiny_jina, tmp_path):
     with pytest.raises(ArtefactError, match="embedserve optimize"):
         load_backend(tiny_jina, precision="int8", home=tmp_path)

@@ -6,19 +6,21 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from qdrant_client import AsyncQdrantClient
+from watchfiles import Change
 
-from embedserve.errors import IndexingFailed
+from embedserve.errors import IndexingFailed, SetupError
 from embedserve.indexing.chunk import chunk_file
 from embedserve.indexing.embedder import Embedder
 from embedserve.indexing.progress import Display
 from embedserve.indexing.search import Query, search
 from embedserve.indexing.store import MARKER_ID, Store
 from embedserve.indexing.sync import Indexer, Report
+from embedserve.indexing.watch import watch
 from support.embedding_standin import EmbeddingStandIn
 
 FUNCTION = '''def {name}(value):
@@ -143,6 +145,20 @@ async def test_only_named_files_are_read_again_in_a_watch_run(
     (workspace / "src" / "b.py").unlink()
     await indexer.sync(run.report, {"a.py"})
     assert sorted(opened) == ["a.py", "new.py"]  # new.py is not known, so it is read as well
+    assert (await points(client, run.store)).keys() == expected_ids(workspace)
+
+
+async def test_too_many_folders_to_watch_is_said_after_they_are_indexed(
+    client: AsyncQdrantClient, workspace: Path, service: EmbeddingStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def over_the_limit(*_: object, **__: object) -> AsyncIterator[set[tuple[Change, str]]]:
+        raise OSError("OS file watch limit reached.")
+        yield set()
+
+    monkeypatch.setattr("embedserve.indexing.watch.awatch", over_the_limit)
+    run = Run(client, workspace, service)
+    with pytest.raises(SetupError, match=r"watch limit reached.*sysctl fs.inotify.max_user_watches"):
+        await watch(Indexer(run.store, run.embedder, Display(quiet=True)), lambda: run.report, lambda report: None)
     assert (await points(client, run.store)).keys() == expected_ids(workspace)
 
 

@@ -4,7 +4,8 @@
         model.xml  model.bin (or model.onnx)
         manifest.json (written last: hashes of the others; guard and measurements of an int8 model)
 
-The folder's name is the key, so a stale artefact is simply not found. A folder is written under a temporary
+The folder's name is the key, so a stale artefact is simply not found; the last stale one is kept, for going back
+to the version before, older ones are deleted when a new one is installed. A folder is written under a temporary
 name and renamed into place: whole or not there. One whose hashes are wrong is torn: it is moved away and made
 again. Two processes may race: the first rename wins, the other's work is dropped, both use the winner's.
 
@@ -13,6 +14,7 @@ Knows no inference library.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -55,12 +57,17 @@ def files(precision: str) -> tuple[str, ...]:
 def path_of(source: ModelSource, precision: str, home: Path) -> Path:
     """Where the artefact of this model, precision and library version belongs."""
     library = "onnxruntime" if precision == ONNX else "openvino"
-    key = f"{source.revision[:16]}-{precision}-{library}{version(library)}-c{CONVERTER}"
-    return _models_folder(source, home) / re.sub(r"[^\w.+-]", "_", key)
+    key = f"{_key(source, precision)}{library}{version(library)}-c{CONVERTER}"
+    return home / "artefacts" / _file_name(source.spec.id) / _file_name(key)
 
 
-def _models_folder(source: ModelSource, home: Path) -> Path:
-    return home / "artefacts" / re.sub(r"[^\w.+-]", "_", source.spec.id)
+def _key(source: ModelSource, precision: str) -> str:
+    """What the names of a model's artefacts of all versions begin with."""
+    return f"{source.revision[:16]}-{precision}-"
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.+-]", "_", text)
 
 
 def find(source: ModelSource, precision: str, home: Path) -> Artefact | None:
@@ -115,10 +122,13 @@ def build(
                 _move_away(target)
             try:
                 os.rename(made, target)
-                return Artefact(target, precision, notes)
             except OSError:
                 if not target.exists():
                     raise
+                continue
+            for outdated in stale(source, precision, home)[1:]:
+                _move_away(outdated)
+            return Artefact(target, precision, notes)
         raise OSError(f"{target} is replaced by other processes over and over")
 
 
@@ -135,6 +145,14 @@ def _move_away(folder: Path) -> None:
 def installed(source: ModelSource, home: Path) -> list[Artefact]:
     """Every whole artefact of this model that this version of the library can use."""
     return [a for precision in ("fp32", "bf16", "int8") if (a := find(source, precision, home))]
+
+
+def stale(source: ModelSource, precision: str, home: Path) -> list[Path]:
+    """Folders of this revision and precision made by other versions of the library or the converter, newest first."""
+    target = path_of(source, precision, home)
+    others = target.parent.glob(f"{glob.escape(_file_name(_key(source, precision)))}*")
+    found = [(path.stat().st_mtime, path) for path in others if path != target]
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def is_there(source: ModelSource, precision: str, home: Path) -> bool:

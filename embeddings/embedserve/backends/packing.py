@@ -26,8 +26,8 @@ Feed = dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]
 
 
 def round_up(size: int) -> int:
-    """The next size that batches may have: 16, 32, ... 256, 288, ... 2048, 2112, ... 4096, 4224, ..."""
-    step = STEP if size <= 16 * STEP else max(2 * STEP, (1 << (size - 1).bit_length()) >> 6)
+    """The next size that batches may have: 16, 32, ... 512, 544, ... 2048, 2112, ... 4096, 4224, ..."""
+    step = STEP if size <= 32 * STEP else max(2 * STEP, (1 << (size - 1).bit_length()) >> 6)
     return -(-size // step) * step
 
 

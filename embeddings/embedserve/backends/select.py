@@ -117,15 +117,17 @@ def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str
     if precision != "auto":
         _allowed(source, precision)
         return precision, "pinned by EMBEDDING_PRECISION"
-    torn = ""
+    unused = ""
     if "int8" in source.spec.dtypes:
         if artefacts.find(source, "int8", home):
             return "int8", "an optimised artefact is installed"
         if artefacts.is_there(source, "int8", home):
-            torn = "; the int8 artefact is torn: run `embedserve optimize` again"
+            unused = "; the int8 artefact is torn: run `embedserve optimize` again"
+        elif artefacts.stale(source, "int8", home):
+            unused = "; the int8 artefact is of another OpenVINO or embedserve version: run `embedserve optimize` again"
     if features.bf16 and "bf16" in source.spec.dtypes:
-        return "bf16", f"native on this CPU ({', '.join(f for f in features.flags if 'bf16' in f)}){torn}"
-    return "fp32", f"no native bf16 on this CPU{torn}"
+        return "bf16", f"native on this CPU ({', '.join(f for f in features.flags if 'bf16' in f)}){unused}"
+    return "fp32", f"no native bf16 on this CPU{unused}"
 
 
 def _allowed(source: ModelSource, precision: str) -> None:

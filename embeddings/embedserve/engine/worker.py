@@ -24,7 +24,7 @@ from embedserve.errors import EmbedServeError, InferenceFailed, NotReady, OutOfM
 
 log = logging.getLogger(__name__)
 
-TARGET_SECONDS = 0.4
+TARGET_SECONDS = 0.6
 STALLED_SECONDS = 120.0
 _LEAST_TOKENS = 256
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
-from embedserve.errors import IndexingFailed
+from embedserve.errors import IndexingFailed, SetupError
 from embedserve.indexing.sync import Indexer, Report
 
 RETRY_MS = 10_000
+Changes = set[tuple[Change, str]]
 IGNORE_FILES = frozenset({".gitignore", ".rooignore"})
 
 
@@ -30,7 +31,7 @@ async def watch(indexer: Indexer, new_report: Callable[[], Report], done: Callab
         yield_on_timeout=True,
         ignore_permission_denied=True,
     )
-    upcoming = asyncio.ensure_future(anext(changes))  # watches already while the first run goes on
+    upcoming = asyncio.ensure_future(_next(changes, workspace))  # watches already while the first run goes on
     try:
         left: set[str] | None = None
         while True:
@@ -41,9 +42,17 @@ async def watch(indexer: Indexer, new_report: Callable[[], Report], done: Callab
                 if report.embedded or report.deleted or report.complete:
                     done(report)
             left = _add(left, {os.path.relpath(path, workspace) for _kind, path in await upcoming})
-            upcoming = asyncio.ensure_future(anext(changes))
+            upcoming = asyncio.ensure_future(_next(changes, workspace))
     finally:
         upcoming.cancel()
+
+
+async def _next(changes: AsyncIterator[Changes], workspace: str) -> Changes:
+    try:
+        return await anext(changes)
+    except OSError as error:  # ignored folders are watched too, and node_modules alone can be over the limit
+        hint = "; on Linux: sudo sysctl fs.inotify.max_user_watches=1048576" if "limit" in str(error) else ""
+        raise SetupError(f"cannot watch {workspace}, which is indexed as it was at the start: {error}{hint}") from error
 
 
 def _add(left: set[str] | None, changed: set[str]) -> set[str] | None:
