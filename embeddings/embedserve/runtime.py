@@ -79,7 +79,9 @@ class Runtime:
             self.failure = error
         except Exception as error:  # a bug, or a library's: a server that lives without a model is wedged
             log.exception("loading failed")
-            self.failure = SetupError(f"the model could not be loaded: {type(error).__name__}: {error}")
+            self.failure = SetupError(
+                f"the model could not be loaded: {type(error).__name__}: {error}; the log has the details"
+            )
         finally:
             self.loading = False
         collect_and_freeze()

@@ -14,6 +14,7 @@ Knows no inference library.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -127,7 +128,8 @@ def build(
                     raise
                 continue
             for outdated in stale(source, precision, home)[1:]:
-                _move_away(outdated)
+                with contextlib.suppress(OSError):  # in use on Windows: the next one that is made deletes it
+                    _move_away(outdated)
             return Artefact(target, precision, notes)
         raise OSError(f"{target} is replaced by other processes over and over")
 
@@ -151,7 +153,11 @@ def stale(source: ModelSource, precision: str, home: Path) -> list[Path]:
     """Folders of this revision and precision made by other versions of the library or the converter, newest first."""
     target = path_of(source, precision, home)
     others = target.parent.glob(f"{glob.escape(_file_name(_key(source, precision)))}*")
-    found = [(path.stat().st_mtime, path) for path in others if path != target]
+    found = []
+    for path in others:
+        with contextlib.suppress(FileNotFoundError):  # another process deletes it now
+            if path != target:
+                found.append((path.stat().st_mtime, path))
     return [path for _, path in sorted(found, reverse=True)]
 
 

@@ -15,6 +15,11 @@ _CLOSE = 0.85
 _CLOSE_PACKED = 0.5  # attention over padding is cheap: 4 % of jina's work at 300 tokens
 
 
+def cost(count: int, longest: int, tokens: int, packed: bool) -> int:
+    """What a batch of `count` texts, `tokens` tokens in all, costs in tokens."""
+    return tokens if packed else count * longest
+
+
 @dataclass(frozen=True)
 class Budget:
     """Bounds of one micro-batch. `fits(count, longest)` is the memory bound."""
@@ -25,13 +30,9 @@ class Budget:
     packed: bool = False  # linear layers without padding
     fits: Callable[[int, int], bool] = lambda count, longest: True
 
-    def size(self, count: int, longest: int, tokens: int) -> int:
-        """What `count` texts of `tokens` tokens in all cost, in tokens."""
-        return tokens if self.packed else count * longest
-
     def allows(self, count: int, longest: int, tokens: int) -> bool:
         """One text is always allowed: it cannot be split."""
-        small = count <= self.texts and self.size(count, longest, tokens) <= self.tokens
+        small = count <= self.texts and cost(count, longest, tokens, self.packed) <= self.tokens
         return count == 1 or (small and self.fits(count, longest))
 
 
@@ -45,7 +46,7 @@ def take_around(lengths: Sequence[int], anchor: int, budget: Budget) -> tuple[in
     start, stop = anchor, anchor + 1
     longest = tokens = lengths[anchor]
     while start > 0 and budget.allows(stop - start + 1, longest, tokens + lengths[start - 1]):
-        if lengths[start - 1] < close * longest and budget.size(stop - start, longest, tokens) >= budget.worth:
+        if lengths[start - 1] < close * longest and cost(stop - start, longest, tokens, budget.packed) >= budget.worth:
             break
         start -= 1
         tokens += lengths[start]

@@ -19,7 +19,7 @@ from embedserve import observability as obs
 from embedserve.backends.base import Backend, Vectors
 from embedserve.engine.backlog import Backlog, Item
 from embedserve.engine.memory import MemoryGovernor
-from embedserve.engine.planner import Budget
+from embedserve.engine.planner import Budget, cost
 from embedserve.errors import EmbedServeError, InferenceFailed, NotReady, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Worker:
         seconds = time.monotonic() - start
         vectors, finite = unit_rows(raw)
         del raw
-        self._learn_speed(sum(lengths) if self.backend.info.packed else len(batch) * max(lengths), seconds)
+        self._learn_speed(cost(len(batch), max(lengths), sum(lengths), self.backend.info.packed), seconds)
         obs.observe_batch(lengths, seconds)
         if finite.all():
             self.health.last_error = ""

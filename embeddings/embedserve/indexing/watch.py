@@ -52,7 +52,7 @@ async def _next(changes: AsyncIterator[Changes], workspace: str) -> Changes:
         return await anext(changes)
     except OSError as error:  # ignored folders are watched too, and node_modules alone can be over the limit
         hint = "; on Linux: sudo sysctl fs.inotify.max_user_watches=1048576" if "limit" in str(error) else ""
-        raise SetupError(f"cannot watch {workspace}, which is indexed as it was at the start: {error}{hint}") from error
+        raise SetupError(f"cannot watch {workspace}: {error}{hint}; without --watch it can be indexed") from error
 
 
 def _add(left: set[str] | None, changed: set[str]) -> set[str] | None:
