@@ -17,6 +17,7 @@ ROOMS = {
     "web": {"errors"},
     "models": {"errors"},
     "backends": {"models", "errors"},
+    "optimizing": {"backends", "models", "errors"},
     "engine": {"backends.base", "errors", "observability"},
     "runtime": {"engine", "backends", "models", "settings", "errors", "observability"},
     "housekeeping": {"runtime", "engine", "observability"},
@@ -46,8 +47,8 @@ ROOMS = {
 CONFINED = {
     "torch": {"models", "backends"},
     "transformers": {"models", "backends"},
-    "openvino": {"backends"},
-    "nncf": {"backends"},
+    "openvino": {"backends", "optimizing"},
+    "nncf": {"optimizing"},
     "onnxruntime": {"backends"},
     "fastapi": {"api", "vectordb"},
     "qdrant_client": {"indexing", "doctor"},

@@ -23,9 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from embedserve.backends.optimize import optimize
     from embedserve.errors import ArtefactError
     from embedserve.models.sources import resolve
+    from embedserve.optimizing.optimize import optimize
     from embedserve.settings import load_settings
 
     settings = load_settings()

@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from embedserve.backends import artefacts, corpus, judge
-from embedserve.backends.judge import Quality, Verdict
+from embedserve.backends import artefacts
 from embedserve.errors import MissingExtra
+from embedserve.optimizing import corpus, judge
+from embedserve.optimizing.judge import Quality, Verdict
 
 
 def verdict(loss=0.0, cosine=0.999):
@@ -53,7 +54,7 @@ def test_without_nncf_the_extra_is_named(tiny_jina, tmp_path, monkeypatch):
 
     from rich.console import Console
 
-    from embedserve.backends import optimize
+    from embedserve.optimizing import optimize
 
     def missing(name):
         raise PackageNotFoundError(name)
