@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "embeddings" / "embedserve"
 # Ours: a room -> the rooms it may import from (its own always).
 ROOMS = {
     "errors": set(),
+    "telemetry": set(),
     "observability": set(),
     "settings": {"errors"},
     "web": {"errors"},
@@ -40,7 +41,7 @@ ROOMS = {
     "doctor": {"runtime", "indexing", "models", "backends", "engine", "settings", "errors", ""},
     "commands": None,  # parse, then call one function: anything
     "cli": None,
-    "__init__": set(),
+    "__init__": {"telemetry"},
 }
 
 # Libraries: only in these rooms.

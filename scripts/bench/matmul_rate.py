@@ -17,11 +17,12 @@ import sys
 import threading
 import time
 
+from embedserve.backends import cpu  # before OpenVINO: our package keeps it from reporting its import
+
+# isort: split
 import numpy as np
 import openvino
 from openvino import opset13 as op
-
-from embedserve.backends import cpu
 
 SHAPES = {"jina": (768, 3072, 6144), "minilm": (384, 1536, 1536)}  # hidden, inner, width of the up matrix
 TOKENS = (256, 512, 1024)

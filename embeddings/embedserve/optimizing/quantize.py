@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,7 +25,6 @@ PASSES = 2  # over the calibration set: SmoothQuant's and the ranges'
 def quantize(fp32: Path, ids: Sequence[TokenIds], folder: Path, progress: Callable[[int], None]) -> str:
     """Write the int8 model of `fp32` into folder; returns NNCF's version. `progress` gets texts done (PASSES
     times each). Raises MissingExtra without nncf."""
-    os.environ["CI"] = "true"  # openvino-telemetry, which NNCF asks at its import, reports nothing in CI
     try:
         import nncf
     except ImportError:
