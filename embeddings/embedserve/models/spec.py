@@ -29,6 +29,8 @@ class ModelSpec:
     prompts: dict[str, str] = field(default_factory=dict)
     matryoshka: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16", "int8")
+    default_prompt: str = ""  # the name of the prompt that the model's own files put before every text
+    title_prompt: str = ""  # a document's prompt with a title: `{title}` is replaced
     package: str | None = None  # a Python distribution that carries the weights
     sha256: dict[str, str] = field(default_factory=dict)
     license: str = ""
@@ -37,6 +39,16 @@ class ModelSpec:
     @property
     def names(self) -> tuple[str, ...]:
         return (self.id, *self.aliases, *((self.hub_id,) if self.hub_id else ()))
+
+    def side_prompt(self, side: str) -> str:
+        """The name of the prompt for "query" or "document"; "" where that side is the plain text."""
+        known = ("query", "search_query") if side == "query" else ("document", "passage", "search_document")
+        return next((name for name in known if self.prompts.get(name)), "")
+
+    @property
+    def has_sides(self) -> bool:
+        """Queries and documents are embedded differently."""
+        return bool(self.side_prompt("query") or self.side_prompt("document"))
 
     @property
     def dimensions(self) -> tuple[int, ...]:
