@@ -7,7 +7,7 @@ import random
 import pytest
 
 from embedserve.vectordb import collection as collection_module
-from embedserve.vectordb import indexing
+from embedserve.vectordb import hnsw_build
 from embedserve.vectordb.filters import parse_filter
 from embedserve.vectordb.points import parse_query, parse_scroll, parse_upsert
 from embedserve.vectordb.schema import parse_collection, parse_index
@@ -190,7 +190,7 @@ def test_the_result_equals_a_collection_that_was_never_rebuilt(tmp_path):
 
 
 def test_a_build_that_fails_leaves_the_collection_as_it_was_and_says_why(tmp_path, monkeypatch):
-    monkeypatch.setattr(indexing.sys, "executable", "/bin/false")
+    monkeypatch.setattr(hnsw_build.sys, "executable", "/bin/false")
 
     async def scenario():
         async with opened(tmp_path) as storage:

@@ -9,7 +9,7 @@
     storage.py     the folder: its lock, the collections in it, the housekeeping in the background
     collection.py  one collection: reads, ordered writes, atomic swap to an indexed copy
     files.py       space, durability, files that are replaced whole
-    indexing.py    builds the HNSW index of a copy in a child process (`python -m embedserve.vectordb.indexing`)
+    hnsw_build.py  builds the HNSW index of a copy in a child process (`python -m embedserve.vectordb.hnsw_build`)
     threads.py     blocking work off the event loop
     errors.py      Qdrant's error kinds and statuses
 

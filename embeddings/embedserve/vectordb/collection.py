@@ -32,7 +32,7 @@ from typing import Any, TypeVar
 
 import qdrant_edge as edge
 
-from embedserve.vectordb import indexing
+from embedserve.vectordb import hnsw_build
 from embedserve.vectordb.errors import no_collection
 from embedserve.vectordb.files import check_space, disk_size, replace_json, sync_files
 from embedserve.vectordb.filters import PointId, plain_id
@@ -200,7 +200,7 @@ class Collection:
             copy = self.folder / _new_name()
             try:
                 changed_before = await self._start_copy(copy)
-                if await indexing.build(copy):
+                if await hnsw_build.build(copy):
                     await self._adopt(copy)
                 self.changed = max(0, self.changed - changed_before)
                 self.build_error = None

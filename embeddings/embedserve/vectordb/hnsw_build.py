@@ -24,7 +24,7 @@ async def build(shard: Path) -> bool:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "embedserve.vectordb.indexing",
+        "embedserve.vectordb.hnsw_build",
         str(shard),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

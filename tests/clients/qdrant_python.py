@@ -1,0 +1,39 @@
+"""Collections, upsert, filters, query, scroll, delete over REST."""
+# /// script
+# dependencies = ["qdrant-client=={version}"]
+# [tool.works-with]
+# client = "qdrant-client"
+# package = "qdrant-client"
+# servers = ["qdrant"]
+# versions = ["1.20.0", "1.15.1", "1.9.2"]
+# ///
+
+import os
+import uuid
+
+from qdrant_client import QdrantClient, models
+
+client = QdrantClient(url=os.environ["QDRANT_URL"], prefer_grpc=False, timeout=30)
+name = "works-with-" + uuid.uuid4().hex[:8]
+client.create_collection(name, vectors_config=models.VectorParams(size=3, distance=models.Distance.COSINE))
+assert name in [item.name for item in client.get_collections().collections]
+assert client.get_collection(name).config.params.vectors.size == 3
+client.create_payload_index(name, "lang", models.PayloadSchemaType.KEYWORD)
+points = [
+    models.PointStruct(id=i, vector=[1, i / 10, 0], payload={"lang": "py" if i % 2 else "js", "line": i})
+    for i in range(20)
+]
+client.upsert(name, points, wait=True)
+python = models.Filter(must=[models.FieldCondition(key="lang", match=models.MatchValue(value="py"))])
+hits = client.search(name, [1, 0, 0], query_filter=python, limit=3) if hasattr(client, "search") else None
+if hits is None:
+    hits = client.query_points(name, query=[1, 0, 0], query_filter=python, limit=3).points
+assert [hit.id for hit in hits] == [1, 3, 5], hits
+assert client.count(name, count_filter=python).count == 10
+records, offset = client.scroll(name, scroll_filter=python, limit=7)
+rest, end = client.scroll(name, scroll_filter=python, limit=7, offset=offset)
+assert sorted(record.id for record in records + rest) == list(range(1, 20, 2))
+assert end is None
+client.delete(name, points_selector=models.FilterSelector(filter=python), wait=True)
+assert client.count(name).count == 10
+client.delete_collection(name)

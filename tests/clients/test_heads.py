@@ -1,0 +1,23 @@
+"""Each file of this folder can be run by scripts/works_with.py, and its head says how."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "scripts"))
+import works_with
+
+FILES = [p for p in sorted(Path(__file__).parent.iterdir()) if p.suffix in (".py", ".mjs") and p.stem != "test_heads"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_client_says_its_name_servers_dependencies_and_what_is_run(path):
+    runs = works_with.runs_of(path)
+    assert runs
+    for run in runs:
+        assert set(run.servers) <= {"qdrant", "embeddings"}
+        assert run.servers
+        assert run.what
+        assert run.dependencies
+        assert not any("{version}" in item for item in run.dependencies)
