@@ -39,6 +39,7 @@ ROOMS = {
     "bench": {"errors"},
     "mcp": {"indexing", "errors"},
     "doctor": {"runtime", "indexing", "models", "backends", "engine", "settings", "errors", ""},
+    "scaling": {"api", "runtime", "serving", "engine", "indexing", "models", "settings", "errors", "observability", ""},
     "commands": None,  # parse, then call one function: anything
     "cli": None,
     "__init__": {"telemetry"},
@@ -55,6 +56,7 @@ CONFINED = {
     "qdrant_client": {"indexing", "doctor"},
     "qdrant_edge": {"vectordb"},
     "prometheus_client": {"observability"},
+    "ray": {"scaling"},
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Summary, generate_latest
 
@@ -87,3 +87,11 @@ def set_up_logging(level: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("httpx", "httpcore", "uvicorn.access", "nncf", "filelock", "urllib3"):
         logging.getLogger(noisy).setLevel("WARNING")
+
+
+def samples() -> Iterator[tuple[str, dict[str, str], float]]:
+    """(name, labels, value) of every counter and gauge of ours, and of each histogram's count and sum."""
+    for family in REGISTRY.collect():
+        for sample in family.samples:
+            if sample.name.startswith("embedserve_") and not sample.name.endswith(("_bucket", "_created")):
+                yield sample.name, dict(sample.labels), float(sample.value)
