@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient, models
 
-from embedserve.doctor import Where, check_disk, check_embedding, check_memory, check_models, check_service
+from embedserve.doctor import check_disk, check_embedding, check_memory, check_models, check_service
+from embedserve.indexing.connection import Connection
 from embedserve.settings import Settings
 from support.embedding_standin import EmbeddingStandIn
 from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant, free_port, minilm_service
 
-NOBODY = Where("http://127.0.0.1:1/v1", None, "http://127.0.0.1:1", None)
+NOBODY = Connection("http://127.0.0.1:1/v1", "http://127.0.0.1:1")
 
 
 def doctor(*options: str, **environment: str) -> tuple[int, list[dict[str, str]]]:
@@ -64,7 +65,7 @@ def test_what_does_not_run_is_a_warning_for_the_service_and_a_failure_for_qdrant
 
 def test_vectors_of_another_model_under_a_known_name_fail() -> None:
     with EmbeddingStandIn(384, "all-MiniLM-L6-v2") as service:
-        where = Where(service.url, None, NOBODY.qdrant_url, None)
+        where = Connection(service.url, NOBODY.qdrant_url)
         [line] = check_embedding(where, [{"id": "all-MiniLM-L6-v2"}])
     assert line.status == "fail"
     assert "not all-MiniLM-L6-v2's weights" in line.advice
@@ -84,7 +85,7 @@ def test_a_port_taken_by_something_else_is_told_from_a_free_one() -> None:
 
         threading.Thread(target=hang_up, daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        [line] = check_service(Where(url, None, NOBODY.qdrant_url, None), [])
+        [line] = check_service(Connection(url, NOBODY.qdrant_url), [])
         assert line.status == "fail"
         assert "taken by something that speaks no HTTP" in line.message
         assert "EMBEDDING_PORT" in line.advice

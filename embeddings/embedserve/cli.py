@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 
-from embedserve import __version__
+from embedserve import __version__, sources
 
 COMMANDS = {
     "serve": "serve embeddings over the OpenAI API",
@@ -30,8 +31,22 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (2: wrong usage or set-up, 130: Ctrl-C)."""
     argv = sys.argv[1:] if argv is None else argv
+    from embedserve.errors import SetupError
+
+    try:
+        if not {"-h", "--help", "--version"} & set(argv):  # help is had whatever the files say
+            sources.fill(os.environ)
+        return _run(argv)
+    except SetupError as error:
+        print(f"embedserve: {error.message}", file=sys.stderr)
+        return 2
+
+
+def _run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="embedserve", description="Embeddings for code, served on the machine you have."
+        prog="embedserve",
+        description="Embeddings for code, served on the machine you have.",
+        epilog="Settings: flags, the environment, .env of the checkout, ~/.config/embedserve/config.env.",
     )
     parser.add_argument("--version", action="version", version=f"embedserve {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -22,8 +22,9 @@ import httpx
 
 from embedserve import __version__
 from embedserve.errors import EmbedServeError, IndexingFailed
+from embedserve.indexing.connection import Connection
 from embedserve.indexing.embedder import Embedder
-from embedserve.indexing.store import Overview, connect, overview
+from embedserve.indexing.store import Overview, overview
 from embedserve.settings import Settings
 
 MIB = 1024 * 1024
@@ -49,17 +50,7 @@ class Line:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Where:
-    """The addresses to check; `embeddings_url` is the base URL with /v1."""
-
-    embeddings_url: str
-    api_key: str | None
-    qdrant_url: str
-    qdrant_api_key: str | None
-
-
-def examine(settings: Settings, where: Where) -> Iterator[Line]:
+def examine(settings: Settings, where: Connection) -> Iterator[Line]:
     """All checks, each line as soon as it is known."""
     yield Line("version", "pass", f"embedserve {__version__}, Python {platform.python_version()}, {_cores()}")
     for name, check in (
@@ -150,7 +141,7 @@ def check_disk(settings: Settings) -> Iterator[Line]:
         yield Line("disk", "pass", message)
 
 
-def check_service(where: Where, served: list[dict[str, Any]]) -> Iterator[Line]:
+def check_service(where: Connection, served: list[dict[str, Any]]) -> Iterator[Line]:
     """What listens on the service's port; fills in `served` from /v1/models."""
     url = where.embeddings_url
     try:
@@ -176,7 +167,7 @@ def check_service(where: Where, served: list[dict[str, Any]]) -> Iterator[Line]:
         yield Line("service", "pass", f"{url} serves {shown}")
 
 
-def check_embedding(where: Where, served: list[dict[str, Any]]) -> Iterator[Line]:
+def check_embedding(where: Connection, served: list[dict[str, Any]]) -> Iterator[Line]:
     """A real embedding of each served model, against published values where there are some."""
     if not served:
         yield Line("embedding", "warn", "not tested: the service is not running", "start it and run doctor again")
@@ -184,7 +175,7 @@ def check_embedding(where: Where, served: list[dict[str, Any]]) -> Iterator[Line
         yield asyncio.run(_test_embedding(where, str(model["id"])))
 
 
-async def _test_embedding(where: Where, model: str) -> Line:
+async def _test_embedding(where: Connection, model: str) -> Line:
     text, expected = REFERENCES.get(model, ("hello world", ()))
     embedder = Embedder(where.embeddings_url, where.api_key, model, patience=10)
     try:
@@ -209,7 +200,7 @@ async def _test_embedding(where: Where, model: str) -> Line:
     return Line("embedding", "fail", message, f"these are not {model}'s weights: embedserve pull {model}")
 
 
-def check_qdrant(where: Where, served: list[dict[str, Any]]) -> Iterator[Line]:
+def check_qdrant(where: Connection, served: list[dict[str, Any]]) -> Iterator[Line]:
     """Reachable, new enough, and its code collections of the dimension that is served."""
     try:
         version, collections = asyncio.run(_look(where))
@@ -240,8 +231,8 @@ def _collection_problem(found: Overview, dimensions: set[int]) -> Line | None:
     return None
 
 
-async def _look(where: Where) -> tuple[str, list[Overview]]:
-    client = connect(where.qdrant_url, where.qdrant_api_key)
+async def _look(where: Connection) -> tuple[str, list[Overview]]:
+    client = where.qdrant()
     try:
         return await overview(client, where.qdrant_url)
     finally:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -19,10 +18,10 @@ from pydantic import Field
 
 from embedserve import __version__
 from embedserve.errors import IndexingFailed, MissingExtra
+from embedserve.indexing.connection import Connection
 from embedserve.indexing.embedder import Embedder
-from embedserve.indexing.search import Hit, Query, indexed, nearest_indexed, search
-from embedserve.indexing.store import Store, connect
-from embedserve.indexing.workspace import workspace_path
+from embedserve.indexing.search import Hit, Query, indexed, search
+from embedserve.indexing.store import Store
 
 try:
     from mcp.server.mcpserver import MCPServer
@@ -36,38 +35,18 @@ INSTRUCTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Connection:
-    """Where everything is. `search_above`: take the nearest indexed folder at or above `workspace`."""
-
-    workspace: str
-    search_above: bool
-    embeddings_url: str
-    api_key: str | None
-    model: str | None
-    qdrant_url: str
-    qdrant_api_key: str | None
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[tuple[Store, Embedder]]:
-        """The workspace's store and an embedder; IndexingFailed inside becomes a tool error."""
-        client = connect(self.qdrant_url, self.qdrant_api_key)
-        embedder = Embedder(self.embeddings_url, self.api_key, self.model, patience=20.0)
-        try:
-            store = Store(client, self.qdrant_url, workspace_path(self.workspace))
-            if self.search_above:
-                nearest = nearest_indexed(store.workspace, await store.collections())
-                store = Store(client, self.qdrant_url, nearest)
-            yield store, embedder
-        except IndexingFailed as error:
-            raise ToolError(error.message) from None
-        finally:
-            await embedder.close()
-            await client.close()
+@asynccontextmanager
+async def _opened(connection: Connection, workspace: str, nearest: bool) -> AsyncIterator[tuple[Store, Embedder]]:
+    """The workspace's store and an embedder; IndexingFailed inside becomes a tool error."""
+    try:
+        async with connection.open(workspace, nearest=nearest, patience=20.0) as both:
+            yield both
+    except IndexingFailed as error:
+        raise ToolError(error.message) from None
 
 
-def build(connection: Connection) -> MCPServer:
-    """The server with its two tools."""
+def build(connection: Connection, workspace: str, *, nearest: bool = False) -> MCPServer:
+    """The server with its two tools. `nearest`: search the nearest indexed folder at or above `workspace`."""
     server = MCPServer("embedserve", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
 
     @server.tool(structured_output=False)
@@ -79,7 +58,7 @@ def build(connection: Connection) -> MCPServer:
         min_score: Annotated[float | None, Field(description="Only scores of at least this")] = None,
     ) -> str:
         """Find code by meaning. Gives path:lines, a similarity score and the code, the best first."""
-        async with connection.open() as (store, embedder):
+        async with _opened(connection, workspace, nearest) as (store, embedder):
             hits = await search(store, embedder, Query(query, limit, min_score, path_prefix, language))
             status = await indexed(store)
         warning = "" if status.complete is not False else "(indexing is not complete: there may be more)\n\n"
@@ -88,7 +67,7 @@ def build(connection: Connection) -> MCPServer:
     @server.tool()
     async def index_status() -> dict[str, Any]:
         """Which workspace is indexed, with which model, how many chunks, and whether indexing was completed."""
-        async with connection.open() as (store, _embedder):
+        async with _opened(connection, workspace, nearest) as (store, _embedder):
             status = await indexed(store)
         updated = status.updated_at
         return {
@@ -104,9 +83,9 @@ def build(connection: Connection) -> MCPServer:
     return server
 
 
-def serve_stdio(connection: Connection) -> None:
+def serve_stdio(connection: Connection, workspace: str, *, nearest: bool = False) -> None:
     """Serve until stdin closes."""
-    build(connection).run("stdio")
+    build(connection, workspace, nearest=nearest).run("stdio")
 
 
 def _shown(hit: Hit) -> str:

@@ -1,7 +1,8 @@
 """Every knob: name, type, default, bounds and one line why. The only reader of EMBEDDING_* variables.
 
 Each field `x` is read from `EMBEDDING_X`. An empty value means unset. An unknown EMBEDDING_* name is an
-error that gives the nearest known one. The object is frozen; the README's table is made from it.
+error that gives the nearest known one. The object is frozen; the README's table is made from it. What the clients'
+commands need is read by client_settings.py, so that a server's wrong setting stops no search.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from embedserve import sources
 from embedserve.errors import SettingsError
 
 PREFIX = "EMBEDDING_"
+CLIENTS = frozenset({"EMBEDDING_URL"})  # read by client_settings.py alone
 SECRETS = frozenset({"api_key"})
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?$", re.IGNORECASE)
 
@@ -163,11 +166,13 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     values: dict[str, Any] = {}
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable in CLIENTS:
             continue
         if variable not in known:
             near = difflib.get_close_matches(variable, known, n=1, cutoff=0.0)
-            raise SettingsError(f"unknown setting {variable}; the nearest known one is {near[0]}")
+            where = sources.origin(variable, environ)
+            source = "" if where in ("environment", "default") else f" in {where}"
+            raise SettingsError(f"unknown setting {variable}{source}; the nearest known one is {near[0]}")
         if value.strip():
             values[known[variable]] = value.strip()
     values.update({name: value for name, value in overrides.items() if value is not None})

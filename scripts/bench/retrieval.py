@@ -19,6 +19,7 @@ import argparse
 import ast
 import asyncio
 import json
+import os
 import random
 import sys
 import sysconfig
@@ -30,11 +31,12 @@ from typing import Any
 
 import numpy as np
 
-from embedserve.commands._search_options import add_connection_options, resolve_connection
+from embedserve.commands._search_options import add_connection_options, connection
 from embedserve.indexing.embedder import BATCH, Embedder
 from embedserve.indexing.progress import Display
-from embedserve.indexing.store import Store, connect
+from embedserve.indexing.store import Store
 from embedserve.indexing.sync import Indexer, Report, all_or_first_error
+from embedserve.sources import fill
 
 DEPTH = 50
 REPOSITORY = Path(__file__).parents[2]
@@ -102,8 +104,8 @@ def make_corpus(source: Path, target: Path, wanted: int) -> list[Pair]:
 
 async def measure(args: argparse.Namespace, source: Path, folder: Path) -> dict[str, Any]:
     pairs = make_corpus(source, folder, args.pairs)
-    store = Store(connect(args.qdrant_url, args.qdrant_api_key), args.qdrant_url, str(folder))
-    embedder = Embedder(args.embeddings_url, args.api_key, args.model)
+    where = connection(args)
+    store, embedder = Store(where.qdrant(), where.qdrant_url, str(folder)), where.embedder()
     report = Report(str(folder), store.collection)
     with Display() as display:
         try:
@@ -182,7 +184,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_connection_options(parser)
     args = parser.parse_args()
-    resolve_connection(args)
+    fill(os.environ)
     sources = {"stdlib": Path(sysconfig.get_path("stdlib")), "repository": REPOSITORY / "embeddings"}
     results = {}
     for name in args.corpus or sources:

@@ -18,35 +18,75 @@ die() {
   exit "$code"
 }
 
-# Reads .env at the repository's root. It is never executed, and what the environment already has wins, as in
-# Docker Compose. An empty value means unset.
+# What the user says, in the order in which every command looks (embedserve/sources.py reads the same files in the same
+# way): the environment, .env of this repository, then the user's own file for every checkout. Never executed.
+USER_SETTINGS="${XDG_CONFIG_HOME:-$HOME/.config}/embedserve/config.env"
+
 load_env() {
-  local line name value
-  if [ -f "$ROOT/.env" ]; then
-    while IFS= read -r line || [ -n "$line" ]; do
-      line=${line%$'\r'}
-      line=${line#"${line%%[![:space:]]*}"}
-      line=${line#export }
-      case $line in '' | \#*) continue ;; *=*) ;; *) die 2 "$ROOT/.env: this line is not NAME=value: $line" ;; esac
-      name=${line%%=*} value=${line#*=}
-      case $name in *[!A-Za-z0-9_]* | [0-9]* | '') die 2 "$ROOT/.env: '$name' is not a variable's name." ;; esac
-      case $value in
-        \"*\") value=${value#\"} value=${value%\"} ;;
-        \'*\') value=${value#\'} value=${value%\'} ;;
-        *)
-          value=${value%%[[:space:]]#*} # a comment after the value
-          value=${value%"${value##*[![:space:]]}"}
-          ;;
-      esac
-      eval "[ -n \"\${$name+set}\" ]" || export "$name=$value" # eval sees a checked name only
-    done <"$ROOT/.env"
+  load_file "$ROOT/.env"
+  load_file "$USER_SETTINGS"
+  settle_settings
+}
+
+# load_file FILE: what the environment has already wins, as in Docker Compose; of two lines the last one does. An empty
+# value means unset. A relative path means one from the file's folder.
+load_file() {
+  local file=$1 line name value ours=' ' folder
+  [ -f "$file" ] || return 0
+  folder=$(dirname "$file")
+  while IFS= read -r line || [ -n "$line" ]; do
+    line=${line#"$BOM"} line=${line%$'\r'}
+    line=${line#"${line%%[![:space:]]*}"} line=${line%"${line##*[![:space:]]}"}
+    line=${line#export }
+    line=${line#"${line%%[![:space:]]*}"}
+    case $line in '' | \#*) continue ;; *=*) ;; *) die 2 "$file: this line is not NAME=value: $line" ;; esac
+    name=${line%%=*}
+    case $name in *[!A-Za-z0-9_]* | [0-9]* | '') die 2 "$file: '$name' is not a variable's name." ;; esac
+    value=$(setting_value "${line#*=}")
+    case $name:$value in
+      EMBEDDING_HOME:[!/~]* | QDRANT_STORAGE:[!/~]* | HF_HOME:[!/~]* | EMBEDDING_MODEL:./* | EMBEDDING_MODEL:../*)
+        value="$folder/${value#./}"
+        ;;
+    esac
+    case $ours in
+      *" $name "*) ;;
+      *) eval "[ -n \"\${$name+set}\" ]" && continue ;; # eval sees a checked name only
+    esac
+    export "$name=$value"
+    ours="$ours$name "
+  done <"$file"
+}
+
+BOM=$'\357\273\277' # what Windows editors put before the first line
+QUOTED='^"([^"]*)"([[:space:]]+#.*)?$'
+APOSTROPHED="^'([^']*)'([[:space:]]+#.*)?\$"
+
+setting_value() { # without its quotes, or the comment after it
+  local value=$1
+  value=${value#"${value%%[![:space:]]*}"}
+  if [[ $value =~ $QUOTED ]] || [[ $value =~ $APOSTROPHED ]]; then
+    printf '%s' "${BASH_REMATCH[1]}"
+    return
   fi
+  value=" $value"
+  value=${value%%[[:space:]]#*}
+  value=${value#"${value%%[![:space:]]*}"}
+  printf '%s' "${value%"${value##*[![:space:]]}"}"
+}
+
+settle_settings() {
   # SEMAPHORE_VALUE is the name that the original service had, and the one that its compose file reads.
   local slots=${EMBEDDING_SEMAPHORE_VALUE:-${SEMAPHORE_VALUE:-}}
   if [ -n "$slots" ]; then export EMBEDDING_SEMAPHORE_VALUE="$slots" SEMAPHORE_VALUE="$slots"; fi
   # The embedded Qdrant and the container have different names for the same key.
   local key=${QDRANT_API_KEY:-${QDRANT__SERVICE__API_KEY:-}}
   if [ -n "$key" ]; then export QDRANT_API_KEY="$key" QDRANT__SERVICE__API_KEY="$key"; else unset QDRANT__SERVICE__API_KEY; fi
+  # A Qdrant of ours listens where QDRANT_URL says, unless QDRANT_PORT says it.
+  if [ -z "${QDRANT_PORT:-}" ]; then
+    case ${QDRANT_URL:-} in
+      http://localhost:* | http://127.*:*) QDRANT_PORT=${QDRANT_URL##*:} QDRANT_PORT=${QDRANT_PORT%%/*} && export QDRANT_PORT ;;
+    esac
+  fi
   check_port_setting EMBEDDING_PORT "${EMBEDDING_PORT:-4000}"
   check_port_setting QDRANT_PORT "${QDRANT_PORT:-6333}"
 }

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from embedserve.commands._search_options import add_connection_options, resolve_connection
+from embedserve.commands._search_options import add_connection_options, connection
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +17,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 when a line failed."""
-    from embedserve.doctor import Line, Where, examine
+    from embedserve.doctor import Line, examine
     from embedserve.settings import load_settings
 
-    resolve_connection(args)
+    where = connection(args)
     settings = load_settings(model=args.model)
-    where = Where(args.embeddings_url.rstrip("/"), args.api_key, args.qdrant_url, args.qdrant_api_key)
     colours = {"pass": "32", "warn": "33", "fail": "31"} if _coloured() else {}
     lines: list[Line] = []
     for line in examine(settings, where):

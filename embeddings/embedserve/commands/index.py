@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from embedserve.commands._search_options import add_connection_options, resolve_connection
+from embedserve.commands._search_options import add_connection_options, connection
 
 if TYPE_CHECKING:
     from embedserve.indexing.progress import Display
@@ -30,7 +30,6 @@ def run(args: argparse.Namespace) -> int:
     from embedserve.indexing.sync import Report
     from embedserve.indexing.workspace import collection_name, existing_workspace, workspace_path
 
-    resolve_connection(args)
     workspace = workspace_path(args.path) if args.delete else existing_workspace(args.path)
     report = Report(workspace, collection_name(workspace))
     try:
@@ -49,13 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _main(args: argparse.Namespace, report: Report, display: Display) -> None:
-    from embedserve.indexing.embedder import Embedder
-    from embedserve.indexing.store import Store, connect
     from embedserve.indexing.sync import Indexer, Report
 
-    store = Store(connect(args.qdrant_url, args.qdrant_api_key), args.qdrant_url, report.workspace)
-    embedder = Embedder(args.embeddings_url, args.api_key, args.model, waiting=display.note)
-    try:
+    async with connection(args).open(report.workspace, waiting=display.note) as (store, embedder):
         if args.delete:
             await store.drop()
             return
@@ -72,9 +67,6 @@ async def _main(args: argparse.Namespace, report: Report, display: Display) -> N
             await watch(indexer, fresh, lambda done: _show(done, args.json))
         else:
             await indexer.sync(report)
-    finally:
-        await embedder.close()
-        await store.client.close()
 
 
 def _show(report: Report, as_json: bool) -> None:

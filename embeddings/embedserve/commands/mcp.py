@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from embedserve.commands._search_options import add_connection_options, resolve_connection
+from embedserve.commands._search_options import add_connection_options, connection
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,18 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from embedserve.mcp import Connection, serve_stdio
+    from embedserve.mcp import serve_stdio
 
-    resolve_connection(args)
-    serve_stdio(
-        Connection(
-            args.workspace or ".",
-            args.workspace is None,
-            args.embeddings_url,
-            args.api_key,
-            args.model,
-            args.qdrant_url,
-            args.qdrant_api_key,
-        )
-    )
+    serve_stdio(connection(args), args.workspace or ".", nearest=args.workspace is None)
     return 0

@@ -13,15 +13,19 @@ from pathlib import Path
 
 from embedserve.errors import MissingExtra, SetupError
 
+DEFAULT_STORAGE = "~/.local/share/embedserve/qdrant"
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=6333, help="port to bind; 0 takes a free one (default 6333)")
+    parser.add_argument(
+        "--port", type=int, help="port to bind; 0 takes a free one (QDRANT_PORT, else the port of QDRANT_URL; 6333)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1)")
     parser.add_argument(
         "--storage",
         type=Path,
-        default=Path("~/.local/share/embedserve/qdrant"),
-        help="folder of the collections (default %(default)s)",
+        default=Path(os.environ.get("QDRANT_STORAGE", "").strip() or DEFAULT_STORAGE),
+        help=f"folder of the collections (QDRANT_STORAGE, else {DEFAULT_STORAGE})",
     )
     parser.add_argument(
         "--api-key",
@@ -52,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
             "or say --without-api-key if that is meant"
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    from embedserve.client_settings import qdrant_port
     from embedserve.vectordb.app import create_app
     from embedserve.vectordb.storage import Storage
 
@@ -60,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         app = create_app(storage, args.api_key or None, args.allowed_host)
     except ValueError as error:
         raise SetupError(str(error)) from None
-    return _serve(app, args.host, args.port, storage.folder)
+    port = qdrant_port() if args.port is None else args.port
+    return _serve(app, args.host, port, storage.folder)
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from embedserve.commands._search_options import add_connection_options, resolve_connection
+from embedserve.commands._search_options import add_connection_options, connection
 
 if TYPE_CHECKING:
     from embedserve.indexing.search import Hit
@@ -29,7 +29,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1: nothing found, as grep does it."""
-    resolve_connection(args)
     hits = asyncio.run(_main(args))
     if args.json:
         print(json.dumps([hit.as_dict() for hit in hits], ensure_ascii=False, indent=2))
@@ -44,23 +43,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _main(args: argparse.Namespace) -> list[Hit]:
-    from embedserve.indexing.embedder import Embedder
-    from embedserve.indexing.search import Query, nearest_indexed, search
-    from embedserve.indexing.store import Store, connect
-    from embedserve.indexing.workspace import workspace_path
+    from embedserve.indexing.search import Query, search
 
-    client = connect(args.qdrant_url, args.qdrant_api_key)
-    embedder = Embedder(args.embeddings_url, args.api_key, args.model)
-    try:
-        store = Store(client, args.qdrant_url, workspace_path(args.workspace or "."))
-        if args.workspace is None:
-            nearest = nearest_indexed(store.workspace, await store.collections())
-            store = Store(client, args.qdrant_url, nearest)
+    async with connection(args).open(args.workspace or ".", nearest=args.workspace is None) as (store, embedder):
         query = Query(args.query, args.limit, args.min_score, args.path_prefix, args.language)
         return await search(store, embedder, query)
-    finally:
-        await embedder.close()
-        await client.close()
 
 
 def _show_in_colour(hits: list[Hit]) -> None:

@@ -17,7 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", help="auto, torch, openvino, onnx")
     parser.add_argument("--precision", help="auto, fp32, bf16, fp16, int8")
     parser.add_argument("--device", help="auto, cpu, cuda, mps")
-    parser.add_argument("--show-settings", action="store_true", help="print every setting and stop")
+    parser.add_argument(
+        "--show-settings", action="store_true", help="print every setting and where it came from, and stop"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,8 +35,11 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
     )
     if args.show_settings:
+        from embedserve.sources import origin
+
+        given = {f"EMBEDDING_{name.upper()}" for name, value in vars(args).items() if value}
         for name, value in settings.shown().items():
-            print(f"{name}={value}")
+            print(f"{name}={value}  # {'flag' if name in given else origin(name)}")
         return 0
     from embedserve.api.server import run as serve
 

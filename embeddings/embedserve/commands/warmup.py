@@ -27,22 +27,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Send, check, show. Returns 1 when the server does not answer as it should."""
-    import os
     import sys
     import time
 
     import httpx
 
+    from embedserve.client_settings import client_settings
     from embedserve.errors import SetupError
-    from embedserve.settings import load_settings
 
-    settings = load_settings()
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    url = (args.url or f"http://{host}:{settings.port}").rstrip("/")
+    found = client_settings()
+    key = found.api_key.value
+    url = (args.url or str(found.embeddings_url.value)).rstrip("/").removesuffix("/v1")
     body: dict[str, Any] = {"input": list(TEXTS.values()), "encoding_format": "float"}
     if args.model:
         body["model"] = args.model
-    headers = {"Authorization": f"Bearer {settings.api_key or 'local'}"}
+    headers = {"Authorization": f"Bearer {key or 'local'}"}
     began = time.perf_counter()
     try:
         # A proxy set for the internet must not be asked for this machine's own port.
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"embedserve warmup: {url} answered {reply.status_code}: {_reason(reply)}", file=sys.stderr)
         return 1
     print(render(reply.json(), milliseconds))
-    keyed = "-H 'Authorization: Bearer '$EMBEDDING_API_KEY " if os.environ.get("EMBEDDING_API_KEY") else ""
+    keyed = "-H 'Authorization: Bearer '$EMBEDDING_API_KEY " if key else ""
     print("\nThe same by hand:")
     print(f"  curl {args.shown_url or url}/v1/embeddings {keyed}-H 'Content-Type: application/json' \\")
     print("""    -d '{"input": ["def add(a, b): return a + b"]}'""")
