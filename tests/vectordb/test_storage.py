@@ -7,6 +7,7 @@ import pytest
 
 from embedserve.errors import SetupError
 from embedserve.vectordb.errors import ApiError
+from embedserve.vectordb.marks import MARK, mark
 from embedserve.vectordb.points import parse_count, parse_lookup, parse_upsert
 from embedserve.vectordb.schema import parse_collection, parse_index
 from embedserve.vectordb.storage import Storage
@@ -79,6 +80,7 @@ def test_what_a_crash_left_half_made_is_cleared_away(tmp_path):
         for rubbish in (half_collection, half_build):
             (rubbish / "segments").mkdir(parents=True)
             (rubbish / "segments" / "x").write_text("torn")
+        mark(half_collection)
         async with opened(tmp_path) as storage:
             assert storage.names() == ["a"]
         assert not half_collection.exists()
@@ -156,5 +158,89 @@ def test_a_request_on_a_collection_that_has_just_been_deleted_is_404(tmp_path):
                 await collection.upsert(some(3))
             await storage.create("a", CONFIG)
             assert await count(storage.get("a")) == 0
+
+    asyncio.run(scenario())
+
+
+def layout(folder, *files):
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("precious")
+
+
+def everything(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        (["raft_state.json", "aliases/data.json", "collections/code/config.json"], "a real Qdrant's data"),
+        (["collections/code/0/segments/x/segment.json"], "collections/code"),
+        (["collections/0123456789abcdef0123456789abcdef/notes.txt"], "collections/0123456789abcdef"),
+        (["thesis.tex"], "thesis.tex"),
+        (["collections"], "`collections`"),
+    ],
+)
+def test_a_folder_of_another_layout_is_refused_by_name_and_keeps_every_byte(tmp_path, files, named):
+    """Regression: started on a real Qdrant's folder, it removed the collections."""
+    layout(tmp_path, *files)
+    before = everything(tmp_path)
+    with pytest.raises(SetupError, match="nothing was changed") as error:
+        Storage(tmp_path)
+    assert named in str(error.value)
+    assert everything(tmp_path) == before
+
+
+def test_what_a_storage_holds_without_our_mark_is_left_alone(tmp_path, caplog):
+    async def scenario():
+        async with opened(tmp_path) as storage:
+            await storage.create("a", CONFIG)
+        layout(tmp_path / "collections" / "someones", "segments/x")
+        (tmp_path / "elsewhere").mkdir()
+        layout(tmp_path / "elsewhere", "file")
+        mark(tmp_path / "elsewhere")
+        (tmp_path / "collections" / "link").symlink_to(tmp_path / "elsewhere")
+        async with opened(tmp_path) as storage:
+            assert storage.names() == ["a"]
+
+    asyncio.run(scenario())
+    assert (tmp_path / "collections" / "someones" / "segments" / "x").read_text() == "precious"
+    assert (tmp_path / "elsewhere" / "file").read_text() == "precious"
+    assert "left alone" in caplog.text
+
+
+def test_every_removal_is_logged_with_its_reason(tmp_path, caplog):
+    async def scenario():
+        async with opened(tmp_path) as storage:
+            await storage.create("a", CONFIG)
+            folder = storage.get("a").folder
+            (folder / "0123456789abcdef").mkdir()
+        async with opened(tmp_path) as storage:
+            await storage.delete("a")
+        return folder
+
+    with caplog.at_level("INFO"):
+        folder = asyncio.run(scenario())
+    removed = [record.getMessage() for record in caplog.records if record.getMessage().startswith("removing")]
+    assert [message.split(": ")[0] for message in removed] == [
+        f"removing {folder / '0123456789abcdef'}",
+        f"removing {folder}",
+    ]
+    assert "was deleted" in removed[1]
+
+
+def test_a_storage_of_an_older_version_is_taken_over_with_everything_in_it(tmp_path):
+    async def scenario():
+        async with opened(tmp_path) as storage:
+            await storage.create("a", CONFIG)
+            await storage.get("a").upsert(some(1, 2))
+        for marked in tmp_path.rglob(MARK):
+            marked.unlink()
+        async with opened(tmp_path) as storage:
+            assert storage.names() == ["a"]
+            assert await count(storage.get("a")) == 2
+            await storage.delete("a")
+        assert list((tmp_path / "collections").iterdir()) == []
 
     asyncio.run(scenario())

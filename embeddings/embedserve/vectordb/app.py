@@ -1,7 +1,8 @@
 """The HTTP application: Qdrant's envelope {"result", "status", "time"}, its error shape, health, the guards.
 
-Wraps the handlers of `routes`, which return the result or raise ApiError. At most 16 bodies are in memory at once
-and each is bounded in size and time.
+Wraps the handlers of `routes`, which return the result or raise ApiError. Bodies are bounded in size and time; 16 of
+reads and 16 of writes are in memory at once, counted apart so that a search never waits for a writer. Large JSON is
+read and written in threads and in pieces (`big_json`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -22,9 +24,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from embedserve.errors import EmbedServeError
+from embedserve.vectordb import big_json
+from embedserve.vectordb.access_log import AccessLog
 from embedserve.vectordb.errors import ApiError, format_error, unsupported, wrong_input
-from embedserve.vectordb.routes import NOT_SERVED, ROUTES, Handler
+from embedserve.vectordb.routes import NOT_SERVED, ROUTES, Handler, is_write
 from embedserve.vectordb.storage import Storage
+from embedserve.vectordb.threads import Kind, panics_as_errors, run
 from embedserve.web.api_key import ApiKey
 from embedserve.web.browser_guard import BrowserGuard
 
@@ -36,7 +41,7 @@ BODY_SECONDS = 30.0
 BODIES = 16
 OPEN_PATHS = ("/", "/healthz", "/livez", "/readyz")
 
-_QUERY_PARAMETERS = {"wait", "ordering", "timeout", "consistency"}
+_QUERY_PARAMETERS = {"wait", "ordering", "timeout", "consistency", "priority", "checksum"}
 
 
 def create_app(
@@ -52,16 +57,19 @@ def create_app(
         finally:
             await storage.close()
 
-    slots = asyncio.Semaphore(BODIES)
-    routes = [Route(path, _answer(h, storage, slots, max_body), methods=[m]) for m, path, h in ROUTES]
+    slots = {True: asyncio.Semaphore(BODIES), False: asyncio.Semaphore(BODIES)}
+    routes = [
+        Route(path, _answer(h, storage, slots[is_write(m, path)], max_body), methods=[m]) for m, path, h in ROUTES
+    ]
     for path, text in _HEALTH.items():
         routes.append(Route(path, PlainTextResponse(text)))
     routes.append(Route("/", Response(orjson.dumps(_VERSION), media_type="application/json")))
     routes.append(Route("/{path:path}", _unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]))
-    app: ASGIApp = Starlette(routes=routes, lifespan=lifespan)
+    app: ASGIApp = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _unknown, 405: _unknown})
     if api_key is not None:
         app = ApiKey(app, key=api_key, error_body=_error_body, open_paths=OPEN_PATHS)
-    return BrowserGuard(app, error_body=_error_body, check_host=api_key is None, allowed_hosts=allowed_hosts)
+    guarded = BrowserGuard(app, error_body=_error_body, check_host=api_key is None, allowed_hosts=allowed_hosts)
+    return AccessLog(guarded)
 
 
 _HEALTH = {
@@ -84,33 +92,51 @@ def _answer(
         status = 200
         try:
             _check_parameters(request)
-            if request.method in ("POST", "PUT"):
-                async with slots:
-                    result = await handler(storage, request, await _read_json(request, max_body))
-            else:
-                result = await handler(storage, request, None)
+            with panics_as_errors():
+                if request.method in ("POST", "PUT", "PATCH"):
+                    async with slots:
+                        result = await handler(storage, request, await _read_json(request, max_body))
+                else:
+                    result = await handler(storage, request, None)
+            if isinstance(result, Response):
+                return result
             reply: dict[str, Any] = {"result": result, "status": "ok"}
         except ClientDisconnect:
             return Response(status_code=400)
-        except ApiError as error:
-            status, reply = error.status, {"status": {"error": error.message}}
-        except RecursionError:
-            status, reply = 400, {"status": {"error": "Format error in JSON body: nested too deeply"}}
         except Exception as error:
-            where = "".join(traceback.format_tb(error.__traceback__))  # its message may hold a user's text
-            log.error("%s %s: %s\n%s", request.method, request.scope["route"].path, type(error).__name__, where)
-            status, reply = 500, {"status": {"error": f"Service internal error: {error}"}}
+            status, message = explain(error, f"{request.method} {request.scope['route'].path}")
+            reply = {"status": {"error": message}}
         reply["time"] = time.perf_counter() - started
-        body = orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
-        return Response(body, status, media_type="application/json")
+        return Response(await _written(reply), status, media_type="application/json")
 
     return endpoint
+
+
+def explain(error: Exception, where: str) -> tuple[int, str]:
+    """The status and message of whatever a handler raised; what is our own fault is logged with its place."""
+    if isinstance(error, ApiError):
+        return error.status, error.message
+    if isinstance(error, RecursionError):
+        return 400, "Format error in JSON body: nested too deeply"
+    place = "".join(traceback.format_tb(error.__traceback__))  # its message may hold a user's text
+    log.error("%s: %s\n%s", where, type(error).__name__, place)
+    return 500, f"Service internal error: {error}"
+
+
+async def _written(reply: dict[str, Any]) -> bytes:
+    result = reply.get("result")
+    inner = result.get("points") if isinstance(result, dict) else result
+    if not isinstance(inner, list) or len(inner) <= 64:
+        return b"".join(big_json.dumps(reply))
+    return await run(Kind.READ, lambda: b"".join(big_json.dumps(reply)))
 
 
 async def _read_json(request: Request, limit: int) -> Any:
     too_large = ApiError(413, f"Payload error: JSON payload is larger than allowed (limit: {limit} bytes)")
     if int(request.headers.get("content-length", 0)) > limit:
         raise too_large
+    if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        raise ApiError(415, "Unsupported content encoding; send the body uncompressed")
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -120,8 +146,14 @@ async def _read_json(request: Request, limit: int) -> Any:
                     raise too_large
     except TimeoutError:
         raise ApiError(408, f"Timeout: the body did not come within {BODY_SECONDS:.0f} s") from None
+    if not body:
+        return None
+    text = bytes(body[3:] if body[:3] == b"\xef\xbb\xbf" else body)
+    del body
     try:
-        return orjson.loads(body)
+        if len(text) <= big_json.PIECE:
+            return orjson.loads(text)
+        return await run(Kind.READ, partial(big_json.loads, text))
     except orjson.JSONDecodeError as error:
         raise format_error(str(error)) from None
 
@@ -134,7 +166,7 @@ def _check_parameters(request: Request) -> None:
         raise wrong_input("the query parameter `wait` must be true or false")
 
 
-async def _unknown(request: Request) -> Response:
+async def _unknown(request: Request, _error: Exception | None = None) -> Response:
     path = request.url.path
     feature = next((feature for pattern, feature in NOT_SERVED if pattern.fullmatch(path)), None)
     error = unsupported(feature) if feature else ApiError(404, f"Not found: no endpoint {request.method} {path}")

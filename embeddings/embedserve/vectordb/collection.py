@@ -27,6 +27,7 @@ import contextlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,12 +36,13 @@ import qdrant_edge as edge
 from embedserve.vectordb import hnsw_build
 from embedserve.vectordb.errors import no_collection
 from embedserve.vectordb.files import check_space, disk_size, replace_json, sync_files
-from embedserve.vectordb.filters import PointId, plain_id
+from embedserve.vectordb.ids import PointId, plain_id
+from embedserve.vectordb.marks import META, mark, remove, remove_generation
 from embedserve.vectordb.schema import edge_config, index_from_shown
-from embedserve.vectordb.threads import in_thread
+from embedserve.vectordb.threads import Kind, in_thread, run
 
 T = TypeVar("T")
-META = "meta.json"
+_UPDATE_BATCH = 256  # points in one call of Qdrant Edge, which holds Python's lock
 _CATCH_UP_BATCH = 500
 _CATCH_UP_ROUNDS = 20
 
@@ -97,13 +99,15 @@ class Collection:
         """Blocking. The collection exists once its meta.json does."""
         check_space(folder.parent, reserve)
         path = folder / _new_name()
-        path.mkdir(parents=True)
+        folder.mkdir()
+        mark(folder)
+        path.mkdir()
         try:
             generation = Generation(path, edge.EdgeShard.create(str(path), edge_config(config)))
             meta = {"name": name, "config": config, "indexes": {}, "generation": path.name}
             replace_json(folder / META, meta)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder, f"collection {name} could not be made")
             raise
         return cls(folder, meta, generation, reserve)
 
@@ -112,7 +116,7 @@ class Collection:
         """Blocking. Deletes what an unfinished build left."""
         for other in folder.iterdir():
             if other.is_dir() and other.name != meta["generation"]:
-                shutil.rmtree(other, ignore_errors=True)
+                remove_generation(other, f"left by an unfinished build of collection {meta['name']}")
         path = folder / meta["generation"]
         collection = cls(folder, meta, Generation(path, edge.EdgeShard.load(str(path))), reserve)
         points = collection._count()
@@ -120,15 +124,16 @@ class Collection:
         return collection
 
     async def read(self, work: Callable[[edge.EdgeShard], T]) -> T:
-        """`work` on the live shard, in a thread."""
+        """`work` on the live shard, in a thread for reads."""
         self._check_exists()
         with self._generation.reading() as shard:
-            return await in_thread(work, shard)
+            return await run(Kind.READ, partial(work, shard))
 
     async def upsert(self, points: list[edge.Point]) -> int:
         async with self._write([plain_id(point.id) for point in points], grows=True) as shard:
-            if points:
-                await in_thread(shard.update, edge.UpdateOperation.upsert_points(points))
+            for start in range(0, len(points), _UPDATE_BATCH):
+                part = edge.UpdateOperation.upsert_points(points[start : start + _UPDATE_BATCH])
+                await run(Kind.WRITE, partial(shard.update, part))
         return self.operations
 
     async def delete(self, selector: list[PointId] | edge.Filter) -> int:
@@ -138,10 +143,10 @@ class Collection:
             if isinstance(selector, list):
                 ids = selector
             else:
-                ids = await in_thread(_matching, self._generation.shard, selector)
+                ids = await run(Kind.WRITE, partial(_matching, self._generation.shard, selector))
             async with self._noted(ids) as shard:
                 if ids:
-                    await in_thread(shard.update, edge.UpdateOperation.delete_points([*ids]))
+                    await run(Kind.WRITE, partial(shard.update, edge.UpdateOperation.delete_points([*ids])))
         return self.operations
 
     async def create_index(self, field: str, shown: dict[str, Any], native: Any) -> int:
@@ -210,7 +215,7 @@ class Collection:
             finally:
                 self._touched = None
                 if copy != self._generation.path:
-                    await in_thread(shutil.rmtree, copy, ignore_errors=True)
+                    await in_thread(remove_generation, copy, f"an index build of {self.name} that was not taken")
 
     async def _start_copy(self, copy: Path) -> int:
         await self.flush()  # the long part of it outside the lock below
@@ -246,7 +251,7 @@ class Collection:
             await new.close()
             raise
         await old.close()
-        await in_thread(shutil.rmtree, old.path, ignore_errors=True)
+        await in_thread(remove_generation, old.path, f"collection {self.name} has a newer one with an index")
 
     async def _catch_up(self, new: edge.EdgeShard, touched: set[PointId]) -> None:
         ids = list(touched)
@@ -264,7 +269,8 @@ class Collection:
     async def close(self) -> None:
         async with self._writing:
             self._dropped = True
-            await in_thread(sync_files, self._generation.path)
+            if self.unflushed:
+                await in_thread(sync_files, self._generation.path)
             await self._generation.close()
 
     async def drop(self) -> None:
@@ -274,7 +280,7 @@ class Collection:
             self._dropped = True
             (self.folder / META).unlink()
         await self._generation.close()
-        await in_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        await in_thread(remove, self.folder, f"collection {self.name} was deleted")
 
     def _count(self) -> int:
         info = self._generation.shard.info()

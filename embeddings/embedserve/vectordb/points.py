@@ -15,7 +15,8 @@ import qdrant_edge as edge
 
 from embedserve.vectordb.body import Fields, describe, expect
 from embedserve.vectordb.errors import format_error, unsupported, wrong_input
-from embedserve.vectordb.filters import PointId, parse_filter, parse_id, parse_ids
+from embedserve.vectordb.filters import need_filter, parse_filter
+from embedserve.vectordb.ids import PointId, parse_id, parse_ids
 
 _PAYLOAD_LEVELS = 100
 _F32_MAX = float(np.finfo(np.float32).max)
@@ -99,9 +100,7 @@ def parse_selector(body: Any) -> list[PointId] | edge.Filter:
         raise format_error("body: give either `points` or `filter`")
     if ids is not None:
         return parse_ids(ids, "points")
-    parsed = parse_filter(condition)
-    assert parsed is not None
-    return parsed
+    return need_filter(condition)
 
 
 def parse_payload_selector(value: Any, default: bool) -> Any:

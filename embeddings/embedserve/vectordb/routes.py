@@ -138,8 +138,12 @@ def _retrieve(shard: Any, wanted: points.Lookup) -> list[dict[str, Any]]:
 async def scroll(storage: Storage, request: Request, body: Any) -> Any:
     collection = storage.get(_name(request))
     wanted = points.parse_scroll(body)
-    records, offset = await collection.read(lambda shard: shard.scroll(wanted))
-    return {"points": [points.record_json(record) for record in records], "next_page_offset": offset}
+
+    def read(shard: Any) -> Any:
+        records, offset = shard.scroll(wanted)
+        return {"points": [points.record_json(record) for record in records], "next_page_offset": offset}
+
+    return await collection.read(read)
 
 
 async def count(storage: Storage, request: Request, body: Any) -> Any:
@@ -189,6 +193,11 @@ def _search(shard: Any, wanted: points.Search) -> list[dict[str, Any]]:
     return [points.scored_json(point) for point in shard.query(wanted.request(vector))]
 
 
+def is_write(method: str, path: str) -> bool:
+    """Whether a body sent there changes something; the two kinds have body slots of their own."""
+    return method != "POST" or path not in READS
+
+
 _COLLECTION = "/collections/{name}"
 _POINTS = _COLLECTION + "/points"
 ROUTES: list[tuple[str, str, Handler]] = [
@@ -210,3 +219,7 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", _POINTS + "/search/batch", search_batch),
     ("GET", _POINTS + "/{id}", get_point),
 ]
+READS = {
+    _POINTS,
+    *(f"{_POINTS}/{call}" for call in ("scroll", "count", "query", "query/batch", "search", "search/batch")),
+}

@@ -1,10 +1,12 @@
 """The storage folder: one process at a time, the collections in it, and the housekeeping in the background.
 
+    <storage>/.embedserve-qdrant    our mark (see `marks`): a folder without it is not touched
     <storage>/.lock                 held with flock by the process that serves it
     <storage>/collections/<id>/     one folder a collection, named by chance, since names may hold any character
 
-A folder without meta.json is a collection that was being made or deleted, and is cleared away. A collection that
-cannot be opened does not stop the others: it answers 500 with the reason.
+A folder with our mark and without meta.json is a collection that was being made or deleted, and is cleared away. One
+without our mark is left alone. A collection that cannot be opened does not stop the others: it answers 500 with the
+reason.
 
 When an index is built: unindexed vectors of `indexing_threshold` and no write for ten seconds, since building takes
 all cores and a scan by a client lasts minutes; or eight times that much and half of what is indexed, whatever is
@@ -14,10 +16,8 @@ going on, so that the cost of all builds stays in proportion to the data.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import shutil
 import time
 import uuid
 from pathlib import Path
@@ -26,8 +26,9 @@ from typing import Any
 import orjson
 
 from embedserve.errors import SetupError
-from embedserve.vectordb.collection import META, Collection
+from embedserve.vectordb.collection import Collection
 from embedserve.vectordb.errors import ApiError, already_exists, no_collection
+from embedserve.vectordb.marks import META, claim_storage, is_ours, remove
 from embedserve.vectordb.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Storage:
         self._reserve = reserve
         self._quiet = quiet
         self._collections: dict[str, Collection] = {}
-        self._broken: dict[str, str] = {}
+        self._broken: dict[str, tuple[Path, str]] = {}
         self._builds: dict[str, asyncio.Task[None]] = {}
         self._retry_at: dict[str, float] = {}
         self._making = asyncio.Lock()
@@ -57,10 +58,12 @@ class Storage:
         """Open every collection and start the housekeeping."""
         self._root.mkdir(exist_ok=True)
         for folder in sorted(self._root.iterdir()):
-            if (folder / META).exists():
+            if not is_ours(folder):
+                log.warning("left alone, since it does not carry our mark: %s", folder)
+            elif (folder / META).exists():
                 await in_thread(self._open_one, folder)
             else:
-                await in_thread(shutil.rmtree, folder, ignore_errors=True)
+                await in_thread(remove, folder, "a collection that was being made or deleted")
         self._housekeeper = asyncio.create_task(self._keep_house())
 
     def _open_one(self, folder: Path) -> None:
@@ -70,8 +73,9 @@ class Storage:
             name = meta["name"]
             self._collections[name] = Collection.open(folder, meta, self._reserve)
         except Exception as error:
-            self._broken[name] = f"its files in {folder} cannot be opened ({error}); delete it and index again"
-            log.error("collection %s: %s", name, self._broken[name])
+            why = f"its files in {folder} cannot be opened ({error}); delete it and index again"
+            self._broken[name] = folder, why
+            log.error("collection %s: %s", name, why)
 
     async def close(self) -> None:
         """Stop building, flush and close everything, give the lock back."""
@@ -79,8 +83,7 @@ class Storage:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for collection in self._collections.values():
-            await collection.close()
+        await asyncio.gather(*(collection.close() for collection in self._collections.values()))
         os.close(self._lock)
 
     def names(self) -> list[str]:
@@ -90,7 +93,7 @@ class Storage:
         if name in self._collections:
             return self._collections[name]
         if name in self._broken:
-            raise ApiError(500, f"Service internal error: collection `{name}`: {self._broken[name]}")
+            raise ApiError(500, f"Service internal error: collection `{name}`: {self._broken[name][1]}")
         raise no_collection(name)
 
     async def create(self, name: str, config: dict[str, Any]) -> None:
@@ -103,8 +106,9 @@ class Storage:
     async def delete(self, name: str) -> bool:
         """False if there was none."""
         async with self._making:
-            if self._broken.pop(name, None):
-                await in_thread(self._delete_broken, name)
+            if name in self._broken:
+                folder, _ = self._broken.pop(name)
+                await in_thread(remove, folder, f"the broken collection {name} was deleted")
                 return True
             collection = self._collections.pop(name, None)
             if collection is None:
@@ -115,13 +119,6 @@ class Storage:
                 await asyncio.gather(build, return_exceptions=True)
             await collection.drop()
             return True
-
-    def _delete_broken(self, name: str) -> None:
-        for folder in self._root.iterdir():
-            with contextlib.suppress(Exception):
-                named = folder.name == name or orjson.loads((folder / META).read_bytes())["name"] == name
-                if named:
-                    shutil.rmtree(folder)
 
     @property
     def _root(self) -> Path:
@@ -180,8 +177,8 @@ def _lock(folder: Path) -> int:
     """The descriptor that holds the storage's lock, or SetupError that names the process that has it."""
     import fcntl
 
+    claim_storage(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise SetupError(f"cannot use the storage {folder}: {error.strerror}") from None

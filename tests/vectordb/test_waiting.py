@@ -1,0 +1,155 @@
+"""Who waits for whom: searches for nobody, and each failure is one request's and one log line."""
+
+import asyncio
+import re
+import shutil
+import threading
+import time
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from embedserve.vectordb import collection as collection_module
+from embedserve.vectordb.app import BODIES, create_app
+from embedserve.vectordb.points import parse_query, parse_upsert
+from embedserve.vectordb.schema import parse_collection
+from embedserve.vectordb.storage import Storage
+from embedserve.vectordb.threads import ShardPanic
+from vectordb.conftest import Embedded
+
+CONFIG = {"vectors": {"size": 2, "distance": "Dot"}}
+POINTS = {"points": [{"id": 1, "vector": [1, 2], "payload": {"a": 1}}]}
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture
+def http(tmp_path):
+    storage = Storage(tmp_path, quiet=3600.0)
+    with TestClient(create_app(storage), base_url="http://localhost") as client:
+        client.storage = storage
+        assert client.put("/collections/a", json=CONFIG).status_code == 200
+        assert client.put("/collections/a/points", json=POINTS).status_code == 200
+        yield client
+
+
+def test_a_search_does_not_wait_for_writers_whose_bodies_fill_every_slot(tmp_path):
+    """Regression: 16 slots for all bodies; 16 slow writers stopped every search."""
+    with Embedded(tmp_path / "s") as server, httpx.Client(base_url=server.url, timeout=10) as http:
+        http.put("/collections/a", json=CONFIG)
+        http.put("/collections/a/points", json=POINTS)
+        stop = threading.Event()
+
+        def slowly():
+            yield b'{"points":['
+            stop.wait(20)
+            yield b"]}"
+
+        def write():
+            httpx.put(f"{server.url}/collections/a/points", content=slowly(), headers=JSON, timeout=30)
+
+        writers = [threading.Thread(target=write) for _ in range(BODIES + 4)]
+        for writer in writers:
+            writer.start()
+        time.sleep(0.5)
+        try:
+            found = http.post("/collections/a/points/query", json={"query": [1, 1]}, timeout=5).json()
+            assert [point["id"] for point in found["result"]["points"]] == [1]
+        finally:
+            stop.set()
+            for writer in writers:
+                writer.join()
+
+
+def test_a_search_does_not_wait_for_the_copy_of_an_index_build(tmp_path, monkeypatch):
+    copying, go_on = threading.Event(), threading.Event()
+    real = shutil.copytree
+
+    def slow_copy(*args, **kwargs):
+        copying.set()
+        go_on.wait(20)
+        return real(*args, **kwargs)
+
+    async def scenario():
+        storage = Storage(tmp_path, quiet=3600.0)
+        await storage.open()
+        await storage.create("a", parse_collection(CONFIG))
+        collection = storage.get("a")
+        await collection.upsert(parse_upsert(POINTS, 2))
+        monkeypatch.setattr(collection_module.shutil, "copytree", slow_copy)
+        build = asyncio.create_task(collection.build_index())
+        await asyncio.to_thread(copying.wait, 20)
+        writes = [asyncio.create_task(collection.upsert(parse_upsert(POINTS, 2))) for _ in range(20)]
+        query = parse_query({"query": [1, 1]}, 2).request()
+        async with asyncio.timeout(5):
+            assert len(await collection.read(lambda shard: shard.query(query))) == 1
+        assert not any(write.done() for write in writes)
+        go_on.set()
+        await asyncio.gather(build, *writes)
+        await storage.close()
+
+    asyncio.run(scenario())
+
+
+class PanicException(BaseException):
+    """As pyo3's, which no module exports: not an Exception."""
+
+
+def test_a_panic_of_the_engine_is_the_error_of_that_request_alone(http, caplog):
+    collection = http.storage.get("a")
+    good = collection._generation.shard
+
+    class Panicking:
+        def __getattr__(self, _name):
+            raise PanicException("called `Option::unwrap()` on a `None` value")
+
+    collection._generation.shard = Panicking()
+    for call, body in (("query", {"query": [1, 1]}), ("scroll", {}), ("count", {}), ("delete", {"points": [1]})):
+        reply = http.post(f"/collections/a/points/{call}", json=body)
+        assert reply.status_code == 500
+        assert "panicked" in reply.json()["status"]["error"]
+    assert http.put("/collections/a/points", json=POINTS).status_code == 500
+    collection._generation.shard = good
+    assert http.post("/collections/a/points/query", json={"query": [1, 1]}).status_code == 200
+    assert http.put("/collections/a/points", json=POINTS).status_code == 200
+    assert issubclass(ShardPanic, Exception)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "reason"),
+    [
+        ("POST", "/collections/a/points/query", {"query": [1, 2, 3]}, 400, "expected dim: 2, got 3"),
+        ("POST", "/collections/b/points/query", {"query": [1]}, 404, "doesn't exist"),
+        ("PUT", "/collections/a", CONFIG, 409, "already exists"),
+        ("PUT", "/collections/c", {"vectors": {"size": 0, "distance": "Dot"}}, 422, "invalid"),
+        ("GET", "/nowhere%0a2026%20ERROR%20forged", None, 404, "no endpoint"),
+        ("GET", "/metrics", None, 501, "administration"),
+    ],
+)
+def test_each_error_is_one_log_line_with_its_reason(http, caplog, method, path, body, status, reason):
+    caplog.clear()
+    with caplog.at_level("INFO", logger="embedserve.vectordb"):
+        assert http.request(method, path, json=body).status_code == status
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert re.search(rf"{method} /.*: {status} ", line)
+    assert reason in line
+    assert "\n" not in line
+
+
+def test_refusals_of_the_guards_are_logged_too(http, caplog):
+    with caplog.at_level("INFO", logger="embedserve.vectordb"):
+        assert http.get("/collections", headers={"origin": "https://evil.example"}).status_code == 403
+    assert "403" in caplog.text
+
+
+def test_a_large_body_is_read_and_answered_without_stopping_the_event_loop(tmp_path):
+    """20 MB of JSON are a fifth of a second of orjson; /readyz must not feel it."""
+    dim, count = 256, 4000
+    with Embedded(tmp_path / "s") as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        http.put("/collections/a", json={"vectors": {"size": dim, "distance": "Dot"}})
+        points = [{"id": i, "vector": [i / 7 + j / 3 for j in range(dim)], "payload": {"n": i}} for i in range(count)]
+        assert http.put("/collections/a/points", json={"points": points}).status_code == 200
+        body = {"limit": count, "with_vector": True}
+        page = http.post("/collections/a/points/scroll", json=body).json()["result"]["points"]
+        assert len(page) == count
+        assert page[77]["vector"] == pytest.approx(points[77]["vector"], rel=1e-6)
