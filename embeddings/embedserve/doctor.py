@@ -106,7 +106,7 @@ def _second_best(how: str) -> str:
 
 def check_memory(settings: Settings) -> Iterator[Line]:
     """Enough for the model's weights in fp32 and working memory, within what this process may use."""
-    from embedserve.engine.memory import cgroup_limit, usable_memory
+    from embedserve.machine.memory import cgroup_limit, usable_memory
     from embedserve.models.catalog import CATALOG, find
 
     usable = usable_memory(settings.memory_limit)

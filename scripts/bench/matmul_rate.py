@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from embedserve.backends import cpu  # before OpenVINO: our package keeps it from reporting its import
+from embedserve.machine import cpu  # before OpenVINO: our package keeps it from reporting its import
 
 # isort: split
 import numpy as np

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from embedserve.errors import OutOfMemory
-from embedserve.runtime import Runtime
+from embedserve.serving.runtime import Runtime
 from embedserve.settings import Settings
 from support.live import fake_server
 

@@ -178,6 +178,6 @@ def test_what_optimize_recorded_is_shown(tiny_jina, home, tmp_path):
     assert installed_artefacts(tiny_jina, tmp_path)[0]["guard"] == "skipped"
     backend = load_backend(tiny_jina, home=tmp_path)
     assert isinstance(backend, OpenVinoBackend)
-    assert (backend.info.precision, backend.info.notes["guard"]) == ("int8", "skipped")
+    assert (backend.info.precision, backend.info.artefact.guard) == ("int8", "skipped")
     assert "artefact is installed" in backend.info.why
     assert np.isfinite(backend.embed([np.arange(5, dtype=np.int32)])).all()

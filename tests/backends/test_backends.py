@@ -7,8 +7,8 @@ another's padding; to rounding elsewhere.
 import numpy as np
 import pytest
 
-from embedserve.backends import cpu
 from embedserve.backends.select import load_backend
+from embedserve.machine import cpu
 
 native_bf16 = pytest.mark.skipif(not cpu.features().bf16, reason="this CPU has no native bf16")
 VARIANTS = [

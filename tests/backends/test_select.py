@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from embedserve.backends import artefacts, convert, cpu, select
+from embedserve.backends import artefacts, convert, select
 from embedserve.backends.select import load_backend
 from embedserve.errors import ArtefactError, MissingExtra, SettingsError
+from embedserve.machine import cpu
 
 WITH = cpu.CpuFeatures("Zen 4", True, True, ("avx512_bf16", "avx512_vnni"))
 WITHOUT = cpu.CpuFeatures("Old Xeon", False, False, ())

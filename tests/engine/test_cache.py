@@ -1,12 +1,14 @@
+import dataclasses
 import multiprocessing
 import sqlite3
 
 import numpy as np
 import pytest
 
-from embedserve.engine.cache import DiskCache, EmbeddingCache, MemoryCache, key_of, namespace, open_cache
+from embedserve.engine.cache import DiskCache, EmbeddingCache, MemoryCache, VectorOrigin, key_of, open_cache
 
-SPACE = namespace("rev", "fake", "fp32", "")
+ORIGIN = VectorOrigin("m", "rev", "fake 1", "fp32", "a", "cpu x86_64")
+SPACE = ORIGIN.namespace()
 
 
 def rows(n, dimension=8, seed=0):
@@ -17,10 +19,13 @@ def keys(n, salt=0):
     return [key_of(SPACE, np.array([salt, i], dtype=np.int32)) for i in range(n)]
 
 
-def test_precision_revision_and_ids_each_make_another_key():
+def test_whatever_a_vector_depends_on_makes_another_key():
+    """Regression: the artefact was left out, and a new `optimize` was answered with the old vectors."""
     ids = np.array([1, 2], dtype=np.int32)
-    spaces = [SPACE, namespace("rev2", "fake", "fp32", ""), namespace("rev", "fake", "bf16", "")]
-    assert len({key_of(s, i) for s in spaces for i in (ids, ids[:1], np.array([1, 2, 0], dtype=np.int32))}) == 9
+    fields = [field.name for field in dataclasses.fields(ORIGIN)]
+    spaces = [SPACE, *(dataclasses.replace(ORIGIN, **{name: "other"}).namespace() for name in fields)]
+    keys_of_ids = {key_of(s, i) for s in spaces for i in (ids, ids[:1], np.array([1, 2, 0], dtype=np.int32))}
+    assert len(keys_of_ids) == 3 * (1 + len(fields))
 
 
 def test_the_memory_cache_forgets_the_least_recently_used_within_its_bytes():

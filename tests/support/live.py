@@ -13,11 +13,12 @@ import httpx
 import uvicorn
 
 from embedserve.api.app import create_app
-from embedserve.api.server import listen
 from embedserve.backends.fake import FakeBackend, FakeTokenizer
 from embedserve.models.spec import ModelSpec
-from embedserve.runtime import Runtime
+from embedserve.serving.loading import Loaded
+from embedserve.serving.runtime import Runtime
 from embedserve.settings import Settings
+from embedserve.web.server import listen
 
 FAKE_SPEC = ModelSpec(
     id="fake",
@@ -35,7 +36,7 @@ class LiveServer:
 
     def __init__(self, runtime: Runtime, backend: FakeBackend | None = None) -> None:
         self.runtime, self.backend = runtime, backend
-        self._listener = listen(runtime.settings)
+        self._listener = listen(runtime.settings.host, runtime.settings.port)
         config = uvicorn.Config(create_app(runtime), log_config=None, access_log=False, http="httptools")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -70,22 +71,14 @@ class LiveServer:
             time.sleep(0.01)
 
 
-class _FakeRuntime(Runtime):
-    """A runtime whose load() serves a given fake backend."""
-
-    def __init__(self, settings: Settings, backend: FakeBackend) -> None:
-        super().__init__(settings)
-        self.backend = backend
-
-    def _load_one(self, name: str) -> Any:
-        return FAKE_SPEC, self.backend, FakeTokenizer(), "0", "folder", ""
-
-
 @contextlib.contextmanager
 def fake_server(streams: int = 1, **settings: Any) -> Iterator[LiveServer]:
     """A live server on the fake backend; the cache is off unless asked for."""
     backend = FakeBackend(streams=streams)
-    runtime = _FakeRuntime(Settings(**{"cache": "off", "port": 0, **settings}), backend)
+    runtime = Runtime(
+        Settings(**{"cache": "off", "port": 0, **settings}),
+        load=lambda name, settings: Loaded(FAKE_SPEC, backend, FakeTokenizer(), "0", "folder"),
+    )
     with LiveServer(runtime, backend) as server:
         server.wait_for(lambda: not runtime.loading)
         backend.batches.clear()  # the warm-up's

@@ -1,4 +1,4 @@
-"""Admission middleware, on the embedding paths only: waiting room, slot, body, disconnects, the reply's deadline.
+"""Admission middleware, on the routes that declare it: waiting room, slot, body, disconnects, the reply's deadline.
 
     headers -> waiting room -> (first 64 KiB of the body) -> slot -> rest of the body -> app -> slot back -> reply
 
@@ -18,8 +18,9 @@ from typing import TypeVar
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embedserve import observability as obs
-from embedserve.engine.admission import Admission
+from embedserve.api.declare import traits
 from embedserve.errors import BodyTooLarge, BodyTooSlow, EmbedServeError, InvalidRequest
+from embedserve.serving.admission import Admission
 
 _PRE_READ = 64 * 1024
 _SMALL_BODY = 4 * 1024  # a search; 60 short chunks are more
@@ -44,7 +45,7 @@ class AdmissionOptions:
 
 
 class AdmissionMiddleware:
-    """`paths`: where it applies (POST only). `refuse(send, error)` writes an error answer."""
+    """For routes that declare `admitted`. `refuse(send, error)` writes an error answer."""
 
     def __init__(
         self,
@@ -52,20 +53,13 @@ class AdmissionMiddleware:
         *,
         admission: Admission,
         options: AdmissionOptions,
-        paths: tuple[str, ...],
         refuse: Refuse,
     ) -> None:
-        self.app, self.admission, self.options, self.paths, self.refuse = (
-            app,
-            admission,
-            options,
-            paths,
-            refuse,
-        )
+        self.app, self.admission, self.options, self.refuse = app, admission, options, refuse
         self.unread = 0  # bytes of replies being written
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in self.paths:
+        if scope["type"] != "http" or not traits(scope).admitted:
             await self.app(scope, receive, send)
             return
         try:

@@ -1,6 +1,6 @@
 """create_app: routes and middleware around a Runtime.
 
-RequestContext -> BrowserGuard -> ApiKey -> AdmissionMiddleware -> GcMiddleware -> FastAPI
+RequestContext -> BrowserGuard -> ApiKey -> GcMiddleware -> AdmissionMiddleware -> FastAPI
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from embedserve import __version__
 from embedserve.api.admission import AdmissionMiddleware, AdmissionOptions
 from embedserve.api.collector import GcMiddleware
 from embedserve.api.context import RequestContext, send_json
-from embedserve.api.routes import EMBEDDING_PATHS, OPEN_PATHS, router
+from embedserve.api.declare import RouteTable, traits
+from embedserve.api.routes import routers
 from embedserve.errors import EmbedServeError, InvalidRequest, MethodNotAllowed, RouteNotFound
-from embedserve.housekeeping import keep_house
-from embedserve.runtime import Runtime
+from embedserve.serving.housekeeping import keep_house
+from embedserve.serving.runtime import Runtime
 from embedserve.web.api_key import ApiKey
 from embedserve.web.browser_guard import BrowserGuard
 
@@ -31,23 +32,27 @@ from embedserve.web.browser_guard import BrowserGuard
 def create_app(runtime: Runtime) -> ASGIApp:
     """The ASGI application. Its lifespan loads the runtime's models unless some were added already."""
     settings = runtime.settings
-    app = FastAPI(title="embedserve", version=__version__, lifespan=_lifespan(runtime), redoc_url=None)
+    app = FastAPI(
+        title="embedserve", version=__version__, lifespan=_lifespan(runtime), redoc_url=None, redirect_slashes=False
+    )
     app.state.runtime = runtime
-    app.include_router(router)
+    for router in routers():
+        app.include_router(router)
     app.add_exception_handler(EmbedServeError, _ours)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _internal)
-    wrapped: ASGIApp = GcMiddleware(app, paths=EMBEDDING_PATHS, frozen=lambda: not runtime.loading)
-    wrapped = AdmissionMiddleware(
-        wrapped,
+    wrapped: ASGIApp = AdmissionMiddleware(
+        app,
         admission=runtime.admission,
         options=AdmissionOptions(settings.max_body_bytes, settings.body_timeout, settings.write_timeout),
-        paths=EMBEDDING_PATHS,
         refuse=refuse,
     )
+    wrapped = GcMiddleware(wrapped, frozen=lambda: not runtime.loading)
     if settings.api_key:
-        wrapped = ApiKey(wrapped, key=settings.api_key, error_body=_error_body, open_paths=OPEN_PATHS)
+        wrapped = ApiKey(
+            wrapped, key=settings.api_key, error_body=_error_body, is_open=lambda scope: traits(scope).open
+        )
     wrapped = BrowserGuard(
         wrapped,
         error_body=_error_body,
@@ -55,7 +60,8 @@ def create_app(runtime: Runtime) -> ASGIApp:
         allowed_hosts=_names(settings.allowed_hosts),
         allowed_origins=_names(settings.allowed_origins),
     )
-    return RequestContext(wrapped)
+    docs = [path for path in (app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url) if path]
+    return RequestContext(wrapped, RouteTable(app.routes, open_paths=docs))
 
 
 def _lifespan(runtime: Runtime):  # type: ignore[no-untyped-def]

@@ -16,24 +16,31 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embedserve import observability as obs
+from embedserve.api.declare import RouteTable, note
 from embedserve.errors import EmbedServeError
 
 log = logging.getLogger("embedserve.api")
 
 _SANE_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,64}$")
-_METRIC_PATHS = ("/v1/embeddings", "/embeddings", "/v1/models", "/health", "/ready", "/metrics")
+_SLASHES = re.compile("//+")
 _REASON_BYTES = 8192
 
 
 class RequestContext:
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    """Also tells the middleware inside what the route declares, and tidies the path: clients that join their base URL
+    with a slash ask for /v1//embeddings."""
+
+    def __init__(self, app: ASGIApp, routes: RouteTable) -> None:
+        self.app, self.routes = app, routes
         self.not_ready = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        scope["path"] = _tidy(scope["path"])
+        route = self.routes.find(scope["method"], scope["path"])
+        note(scope, route)
         identity = _request_id(scope)
         token = obs.request_id.set(identity)
         answer = _Answer(send, identity)
@@ -47,9 +54,8 @@ class RequestContext:
                 await send_json(answer, 500, orjson.dumps(internal.body()))
         finally:
             seconds = time.monotonic() - start
-            path = scope["path"] if scope["path"] in _METRIC_PATHS else "other"
-            obs.REQUESTS.labels(path, str(answer.status or 499)).inc()
-            if path.endswith("embeddings"):
+            obs.REQUESTS.labels(route.label, str(answer.status or 499)).inc()
+            if route.traits.admitted:
                 obs.REQUEST_SECONDS.observe((answer.started or time.monotonic()) - start)
             if answer.status is None:
                 obs.DISCONNECTS.inc()
@@ -91,6 +97,12 @@ class _Answer:
             return str(orjson.loads(self.body)["error"]["message"])
         except (ValueError, TypeError, KeyError):
             return self.body[:200].decode(errors="replace")
+
+
+def _tidy(path: str) -> str:
+    if "//" not in path and not path.endswith("/"):
+        return path
+    return _SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,13 +1,17 @@
-"""The embeddings answer as bytes: base64 straight from the array, floats by orjson's numpy support, no Python lists."""
+"""What the routes share: the runtime, and answers as bytes without Python lists of floats."""
 
 from __future__ import annotations
 
 import binascii
+from typing import Any
 
 import numpy as np
 import orjson
+from fastapi import Request
+from fastapi.responses import Response
 
 from embedserve.backends.base import Vectors
+from embedserve.serving.runtime import Runtime
 
 
 def embeddings_body(vectors: Vectors, *, base64: bool, model: str, tokens: int) -> bytes:
@@ -25,3 +29,14 @@ def embeddings_body(vectors: Vectors, *, base64: bool, model: str, tokens: int) 
         tokens,
         tokens,
     )
+
+
+def json_response(content: Any) -> Response:
+    """A complete 200 answer."""
+    return Response(orjson.dumps(content, default=str), media_type="application/json")
+
+
+def runtime_of(request: Request) -> Runtime:
+    """What the application that got this request works on."""
+    runtime: Runtime = request.app.state.runtime
+    return runtime

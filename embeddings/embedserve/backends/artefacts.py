@@ -23,11 +23,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from embedserve.backends.base import ArtefactInfo
 from embedserve.models.spec import ModelSource
 
 CONVERTER = 4  # raise it when export.py or convert.py makes another model from the same weights
@@ -44,6 +45,17 @@ class Artefact:
     folder: Path
     precision: str
     notes: dict[str, Any]
+    hashes: dict[str, str] = field(default_factory=dict)  # of its files, by name, as the manifest has them
+
+    @property
+    def info(self) -> ArtefactInfo:
+        """What the server needs to know of it. Digest: the folder's name has revision, library and converter."""
+        measured = {name: value for name, value in self.notes.items() if name != "guard"}
+        hashes = sorted(self.hashes.items()) or [
+            (name, file_hash(self.folder / name)) for name in files(self.precision)
+        ]
+        digest = hashlib.sha256(repr((self.folder.name, hashes)).encode()).hexdigest()[:32]
+        return ArtefactInfo(digest, self.notes.get("guard", ""), measured)
 
     @property
     def model(self) -> Path:
@@ -83,7 +95,7 @@ def _read(folder: Path, source: ModelSource, precision: str) -> Artefact | None:
             return None
         if any(manifest["files"][name] != file_hash(folder / name) for name in files(precision)):
             return None
-        return Artefact(folder, precision, dict(manifest["notes"]))
+        return Artefact(folder, precision, dict(manifest["notes"]), dict(manifest["files"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -106,7 +118,7 @@ def build(
         made = Path(scratch) / "artefact"
         made.mkdir()
         notes = write(made)
-        manifest = {
+        manifest: dict[str, Any] = {
             "model": source.spec.id,
             "revision": source.revision,
             "precision": precision,
@@ -130,7 +142,7 @@ def build(
             for outdated in stale(source, precision, home)[1:]:
                 with contextlib.suppress(OSError):  # in use on Windows: the next one that is made deletes it
                     _move_away(outdated)
-            return Artefact(target, precision, notes)
+            return Artefact(target, precision, notes, manifest["files"])
         raise OSError(f"{target} is replaced by other processes over and over")
 
 

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 TokenIds = npt.NDArray[np.int32]  # one text: shape (length,), special tokens included
 Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ArtefactInfo:
+    """The converted or quantised model that a backend runs, as far as others must know it."""
+
+    digest: str  # of its files and of what made them: another digest, other vectors
+    guard: Literal["", "passed", "skipped"] = ""  # what became of an int8 model's quality check; "": not needed
+    measured: dict[str, str | float] = field(default_factory=dict)  # what optimize found, for people
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class BackendInfo:
     best_batch_tokens: int = 1024  # micro-batches near this many tokens ran fastest (advice; measured)
     best_batch_texts: int = 32  # ... and of at most this many texts
     packed: bool = False  # cost follows the sum of the lengths, not count x longest
-    notes: dict[str, Any] = field(default_factory=dict)  # e.g. {"guard": "skipped"} from an artefact
+    artefact: ArtefactInfo | None = None  # None: it runs the model's own files
 
 
 class Backend(Protocol):

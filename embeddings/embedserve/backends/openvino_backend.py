@@ -56,7 +56,7 @@ class OpenVinoBackend:
             threads,
             why,
             packed=True,
-            notes=dict(artefact.notes),
+            artefact=artefact.info,
         )
         self.embed([np.zeros(8, dtype=np.int32)])  # compiles what can be; a wrong file fails here
 

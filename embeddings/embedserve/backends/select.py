@@ -14,9 +14,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from embedserve.backends import artefacts, cpu
+from embedserve.backends import artefacts
 from embedserve.backends.base import Backend
 from embedserve.errors import ArtefactError, SettingsError
+from embedserve.machine import cpu
 from embedserve.models.spec import ModelSource
 
 OPENVINO_MACHINES = ("x86_64", "amd64", "arm64", "aarch64")

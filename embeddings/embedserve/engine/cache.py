@@ -1,6 +1,6 @@
 """The embedding cache: an LRU in memory over a table on disk. Full-dimension unit vectors in float32.
 
-A key is a 128-bit BLAKE2b of the token ids under a namespace of (model revision, backend, precision, artefact). Prompts
+A key is a 128-bit BLAKE2b of the token ids under the namespace of a `VectorOrigin`. Prompts
 and truncation need no place in it: they are in the ids already. The disk layer is SQLite in WAL mode: shared by
 processes, safe when torn, one file. Reads are on the caller's thread; writes go through one writer thread with
 a bounded queue, which drops rather than waits: a cache may forget. A broken file is set aside and begun anew.
@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -30,9 +31,20 @@ _ROW_OVERHEAD = 120  # bytes of an LRU entry besides its floats: dict slot, key,
 _LOOKUP = 400  # keys in one SELECT
 
 
-def namespace(*parts: str) -> bytes:
-    """The prefix under which keys of one kind of vectors live, 16 bytes."""
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
+@dataclass(frozen=True)
+class VectorOrigin:
+    """Everything that a text's vector depends on beside its token ids. A field that differs: other vectors."""
+
+    model: str
+    revision: str  # of the model's files
+    backend: str  # the inference library and its version
+    precision: str
+    artefact: str  # digest of a converted or quantised model; "" where the model's own files run
+    hardware: str  # the device and the CPU's kind: int8 saturates on some
+
+    def namespace(self) -> bytes:
+        """The prefix under which keys of these vectors live, 16 bytes."""
+        return hashlib.blake2b(repr(astuple(self)).encode(), digest_size=16).digest()
 
 
 def key_of(space: bytes, ids: TokenIds) -> bytes:

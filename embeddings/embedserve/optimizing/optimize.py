@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from embedserve.backends import artefacts, convert, cpu
+from embedserve.backends import artefacts, convert
 from embedserve.backends.base import TokenIds, Vectors
 from embedserve.errors import ArtefactError, MissingExtra
+from embedserve.machine import cpu
 from embedserve.models.spec import ModelSource
 from embedserve.models.tokenizer import load_tokenizer
 from embedserve.optimizing import corpus, judge, quantize

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message
 
 from embedserve.api.app import create_app
 from embedserve.errors import EmbedServeError
-from embedserve.runtime import Runtime
+from embedserve.serving.runtime import Runtime
 from embedserve.scaling.autoscaling import QUEUED_TEXTS
 from embedserve.scaling.metrics import Bridge
 from embedserve.settings import load_settings

@@ -1,13 +1,13 @@
 """Demands one API key, as `Authorization: Bearer <key>` or as `api-key: <key>`.
 
-Compared in constant time, so that the answer's delay tells nothing of the key. Some paths (health) stay open.
+Compared in constant time, so that the answer's delay tells nothing of the key. Some routes (health) stay open.
 Put it inside BrowserGuard and CORS, since a browser's preflight request carries no key.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,18 +16,18 @@ from embedserve.web.refusal import ErrorBody, refuse
 
 
 class ApiKey:
-    """Middleware. `open_paths` are matched exactly, query string aside. An empty key is a ValueError."""
+    """Middleware. `is_open(scope)`: no key is needed. An empty key is a ValueError."""
 
-    def __init__(self, app: ASGIApp, *, key: str, error_body: ErrorBody, open_paths: Iterable[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, *, key: str, error_body: ErrorBody, is_open: Callable[[Scope], bool]) -> None:
         if not key:
             raise ValueError("the API key is empty; leave ApiKey out to demand none")
         self.app = app
         self.key = key.encode()
         self.error_body = error_body
-        self.open_paths = frozenset(open_paths)
+        self.is_open = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self.open_paths or self._knows_key(scope):
+        if scope["type"] != "http" or self.is_open(scope) or self._knows_key(scope):
             await self.app(scope, receive, send)
             return
         error = InvalidApiKey(

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from embedserve import observability as obs
-from embedserve.engine.admission import Admission
 from embedserve.errors import TooManyRequests
+from embedserve.serving.admission import Admission
 
 
 def test_large_requests_never_take_the_kept_slot():

@@ -7,7 +7,7 @@ import tracemalloc
 import httpx
 import pytest
 
-from embedserve import housekeeping
+from embedserve.serving import housekeeping
 from support.live import fake_server
 
 

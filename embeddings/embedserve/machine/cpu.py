@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from embedserve.machine import cgroup
+
 ROOT = Path("/")
 
 
@@ -29,6 +31,11 @@ class CpuFeatures:
     bf16: bool  # dot products: AVX512_BF16, AMX-BF16 or ARM BF16
     int8: bool  # dot products: AVX-VNNI, AVX512-VNNI, AMX-INT8, ARM dotprod or I8MM
     flags: tuple[str, ...]  # those that decided it
+
+    @property
+    def kind(self) -> str:
+        """What arithmetic to expect, as a name for files and keys: x86_64, x86_64-avx512_bf16-avx512_vnni."""
+        return "-".join([platform.machine().lower(), *self.flags])
 
 
 _BF16 = ("avx512_bf16", "amx_bf16", "bf16")
@@ -115,37 +122,7 @@ def _physical_cores(root: Path) -> int:
 
 def cgroup_quota(root: Path = ROOT) -> float | None:
     """The least CPU quota, in cores, of our cgroup and all above it; None where there is none."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    quotas: list[float] = []
-    for line in lines:
-        hierarchy, controllers, path = line.split(":", 2)
-        if hierarchy == "0" and not controllers:
-            quotas += _quotas(root / "sys/fs/cgroup", path, _read_v2)
-        elif "cpu" in controllers.split(","):
-            for mount in ("cpu", "cpu,cpuacct"):
-                quotas += _quotas(root / "sys/fs/cgroup" / mount, path, _read_v1)
-    return min(quotas, default=None)
-
-
-def _quotas(mount: Path, path: str, read: object) -> list[float]:
-    """The quotas of mount/path and of each folder above it. Inside a container the path may be the host's
-    and not exist here: then the mount's own file counts."""
-    assert callable(read)
-    folder = mount / path.lstrip("/")
-    found = []
-    for place in (folder, *folder.parents):
-        if place == mount.parent:
-            break
-        try:
-            quota = read(place)
-        except (OSError, ValueError):
-            continue
-        if quota is not None:
-            found.append(quota)
-    return found
+    return min(cgroup.limits(root, "cpu", ("cpu", "cpu,cpuacct"), v2=_read_v2, v1=_read_v1), default=None)
 
 
 def _read_v2(folder: Path) -> float | None:

@@ -8,19 +8,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import psutil
 
 from embedserve import observability as obs
-from embedserve.backends.base import Backend
-from embedserve.engine.admission import Admission
-from embedserve.engine.cache import DiskCache, EmbeddingCache, MemoryCache, namespace, open_cache
-from embedserve.engine.engine import Engine, Tokenizer
-from embedserve.engine.memory import MemoryGovernor, collect_and_freeze, usable_memory
+from embedserve.engine.cache import DiskCache, EmbeddingCache, MemoryCache, open_cache
+from embedserve.engine.engine import Engine
+from embedserve.engine.memory import MemoryGovernor
 from embedserve.errors import ModelNotFound, NotReady, SetupError
-from embedserve.models.spec import ModelSource, ModelSpec
+from embedserve.machine.memory import collect_and_freeze, usable_memory
+from embedserve.models.spec import ModelSpec
+from embedserve.serving import loading
+from embedserve.serving.admission import Admission
+from embedserve.serving.loading import Loaded
 from embedserve.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,8 +42,11 @@ class ServedModel:
 class Runtime:
     """What the API works on. `start()` begins loading; `find()` gives a model or says why not."""
 
-    def __init__(self, settings: Settings) -> None:
+    """`load`: gets a model of that name; a test gives its own."""
+
+    def __init__(self, settings: Settings, load: Callable[[str, Settings], Loaded] = loading.load) -> None:
         self.settings = settings
+        self._load = load
         self.started = time.time()
         self.models: list[ServedModel] = []  # the default one first
         self.failure: SetupError | None = None
@@ -60,6 +65,10 @@ class Runtime:
         self._process = psutil.Process()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def rss(self) -> int:
         return int(self._process.memory_info().rss)
 
@@ -74,7 +83,7 @@ class Runtime:
                 self.settings.cache_disk,
             )
             for name in self.settings.model_names:
-                await self.add(*await asyncio.to_thread(self._load_one, name))
+                await self.add(await asyncio.to_thread(self._load, name, self.settings))
         except SetupError as error:
             self.failure = error
         except Exception as error:  # a bug, or a library's: a server that lives without a model is wedged
@@ -87,26 +96,17 @@ class Runtime:
         collect_and_freeze()
         obs.MEMORY_LIMIT.set(self.governor.limit)
 
-    async def add(
-        self,
-        spec: ModelSpec,
-        backend: Backend,
-        tokenizer: Tokenizer,
-        revision: str,
-        origin: str,
-        notice: str = "",
-    ) -> None:
-        """Serve one more model."""
+    async def add(self, loaded: Loaded) -> None:
+        """Warm the model and serve it."""
+        spec, backend, notice = loaded.spec, loaded.backend, loaded.notice
         info = backend.info
         cache = None
         if self._cache is not None:
-            artefact = str(info.notes.get("artefact", ""))
-            space = namespace(revision, info.name, info.precision, artefact)
-            cache = EmbeddingCache(space, info.dimension, *self._cache)
+            cache = EmbeddingCache(loaded.vectors_from.namespace(), info.dimension, *self._cache)
         self.governor.workers = sum(m.engine.backend.info.streams for m in self.models) + info.streams
-        engine = Engine(spec.id, backend, tokenizer, spec.max_tokens, self.governor, cache)
+        engine = Engine(spec.id, backend, loaded.tokenizer, spec.max_tokens, self.governor, cache)
         await engine.start()
-        self.models.append(ServedModel(spec, engine, revision, origin, notice))
+        self.models.append(ServedModel(spec, engine, loaded.revision, loaded.origin, notice))
         log.info(
             "serving %s: %s %s on %s, %d dimensions, %d streams (%s)",
             spec.id,
@@ -162,74 +162,9 @@ class Runtime:
             return self.failure.message
         return next((f"{m.spec.id}: {m.engine.problem}" for m in self.models if m.engine.problem), "")
 
-    def health(self) -> dict[str, Any]:
-        """The body of GET /health."""
-        first = self.models[0] if self.models else None
-        problem = self.problem
-        return {
-            "status": "loading" if self.loading else "degraded" if problem else "ok",
-            "problem": problem or None,
-            "model_loaded": first is not None,
-            "model": first.spec.id if first else None,
-            "embedding_dim": first.engine.backend.info.dimension if first else None,
-            "backend": first.engine.backend.info.name if first else None,
-            "precision": first.engine.backend.info.precision if first else None,
-            "device": first.engine.backend.info.device if first else None,
-            "notice": (first.notice or None) if first else None,
-            "models": [m.spec.id for m in self.models],
-            "pid": self._process.pid,
-            "uptime_seconds": round(time.time() - self.started, 1),
-            "rss_bytes": self.rss,
-            "memory_limit_bytes": self.governor.limit,
-            "batch_cap": self.governor.cap,
-            "requests_active": self.admission.active,
-            "requests_waiting": self.admission.waiting,
-            "texts_waiting": sum(len(m.engine.backlog) for m in self.models),
-        }
-
     async def close(self) -> None:
         """Stop the engines and write the cache."""
         for model in self.models:
             await model.engine.close()
         if self._cache is not None and self._cache[1] is not None:
             await asyncio.to_thread(self._cache[1].close)
-
-    def _load_one(self, name: str) -> tuple[ModelSpec, Backend, Tokenizer, str, str, str]:
-        if self.settings.backend == "fake":
-            return _fake(name)
-        from embedserve.backends.select import load_backend
-        from embedserve.models import sources
-        from embedserve.models.tokenizer import load_tokenizer
-
-        notice = ""
-        source: ModelSource
-        if name == "auto":
-            source, notice = sources.resolve_auto(self.settings.home)
-        else:
-            source = sources.resolve(name, home=self.settings.home)
-        backend = load_backend(
-            source,
-            backend=self.settings.backend,
-            precision=self.settings.precision,
-            device=self.settings.device,
-            threads=self.settings.threads,
-            onnx_threads=self.settings.onnx_threads,
-            home=self.settings.home,
-        )
-        if backend.info.notes.get("guard") == "skipped":
-            notice = f"{notice} this int8 artefact's quality was never judged (--no-guard)".strip()
-        return source.spec, backend, load_tokenizer(source), source.revision, source.origin, notice
-
-
-def _fake(name: str) -> tuple[ModelSpec, Backend, Tokenizer, str, str, str]:
-    from embedserve.backends.fake import FakeBackend, FakeTokenizer
-
-    spec = ModelSpec(
-        id="fake" if name == "auto" else name,
-        architecture="bert",
-        dimension=8,
-        max_tokens=512,
-        matryoshka=(8, 4),
-        prompts={"query": "query: ", "document": ""},
-    )
-    return spec, FakeBackend(), FakeTokenizer(), "0", "folder", ""

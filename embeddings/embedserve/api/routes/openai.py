@@ -1,31 +1,24 @@
-"""The routes: embeddings, models, health, readiness, metrics."""
+"""OpenAI's routes: embeddings and models."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from embedserve import observability as obs
-from embedserve.api.responses import embeddings_body
+from embedserve.api.declare import EMBEDS, declare
+from embedserve.api.responses import embeddings_body, json_response, runtime_of
 from embedserve.api.schemas import REQUEST_SCHEMA, EmbeddingRequest, parse_request
 from embedserve.errors import InvalidRequest, NotReady
 from embedserve.models.spec import ModelSpec
-from embedserve.runtime import Runtime, ServedModel
+from embedserve.serving.runtime import Runtime, ServedModel
 
-EMBEDDING_PATHS = ("/v1/embeddings", "/embeddings")
-OPEN_PATHS = ("/health", "/ready", "/metrics", "/docs", "/openapi.json", "/docs/oauth2-redirect")
 _INLINE_BYTES = 256 * 1024  # an answer up to this size is made on the event loop, a larger one in a thread
 
 router = APIRouter()
-
-
-def _runtime(request: Request) -> Runtime:
-    runtime: Runtime = request.app.state.runtime
-    return runtime
 
 
 @router.post(
@@ -34,9 +27,10 @@ def _runtime(request: Request) -> Runtime:
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST_SCHEMA}}}},
 )
 @router.post("/embeddings", include_in_schema=False)
+@declare(EMBEDS)
 async def embeddings(request: Request) -> Response:
     """Answers in input order, with exact token usage."""
-    runtime = _runtime(request)
+    runtime = runtime_of(request)
     body = await request.body()
     wanted = (
         await asyncio.to_thread(parse_request, body, runtime.settings.max_inputs)
@@ -90,16 +84,16 @@ def _prompt(wanted: EmbeddingRequest, spec: ModelSpec) -> str:
 
 @router.get("/v1/models", summary="What is served")
 async def models(request: Request) -> Response:
-    runtime = _runtime(request)
+    runtime = runtime_of(request)
     if runtime.loading and not runtime.models:
         raise NotReady("the model is loading; try again in a second")
-    return _json({"object": "list", "data": [_describe(runtime, model) for model in runtime.models]})
+    return json_response({"object": "list", "data": [_describe(runtime, model) for model in runtime.models]})
 
 
 @router.get("/v1/models/{name:path}", summary="One served model")
 async def model(request: Request, name: str) -> Response:
-    runtime = _runtime(request)
-    return _json(_describe(runtime, runtime.find(name)))
+    runtime = runtime_of(request)
+    return json_response(_describe(runtime, runtime.find(name)))
 
 
 def _describe(runtime: Runtime, model: ServedModel) -> dict[str, Any]:
@@ -122,32 +116,5 @@ def _describe(runtime: Runtime, model: ServedModel) -> dict[str, Any]:
         "revision": model.revision,
         "origin": model.origin,
         "notice": model.notice or None,
-        "notes": info.notes,
+        "artefact": dataclasses.asdict(info.artefact) if info.artefact else None,
     }
-
-
-@router.get("/health", summary="The process and its models")
-async def health(request: Request) -> Response:
-    """200 as long as the process answers; see /ready for whether it can embed."""
-    return _json(_runtime(request).health())
-
-
-@router.get("/ready", summary="200 when warm and well, else 503")
-async def ready(request: Request) -> Response:
-    if problem := _runtime(request).problem:
-        raise NotReady(problem)
-    return _json({"status": "ready"})
-
-
-@router.get("/metrics", summary="Prometheus metrics")
-async def metrics() -> Response:
-    return Response(obs.metrics_text(), media_type="text/plain; version=0.0.4")
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> Response:
-    return _json({"service": "embedserve", "docs": "/docs", "embeddings": "/v1/embeddings", "health": "/health"})
-
-
-def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content, default=str), media_type="application/json")

@@ -2,7 +2,7 @@
 
 import os
 
-from embedserve.backends import cpu
+from embedserve.machine import cpu
 
 
 def put(root, path, text):

@@ -9,8 +9,8 @@ import time
 import tracemalloc
 
 from embedserve import observability as obs
-from embedserve.engine.memory import trim
-from embedserve.runtime import Runtime
+from embedserve.machine.memory import trim
+from embedserve.serving.runtime import Runtime
 
 log = logging.getLogger(__name__)
 

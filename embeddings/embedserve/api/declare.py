@@ -1,0 +1,100 @@
+"""What a route declares about itself. The middleware reads it from the scope; nothing else knows a route's path.
+
+    @router.post("/v1/embeddings")
+    @declare(EMBEDS)
+    async def embeddings(request: Request) -> Response: ...
+
+`RouteTable` is made once from the finished application. It gives each request its `Declared`: the traits, and the
+path template, which is the label of its metrics. A request that no route answers (404, 405) has neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.routing import BaseRoute
+from starlette.types import Scope
+
+_ATTRIBUTE = "embedserve_traits"
+_KEY = "embedserve.declared"
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Traits:
+    """admitted: the request waits for a slot before its body is read, under the body's limits and deadlines, is
+    counted among the embedding requests, and garbage is collected after its answer. open: no API key is needed."""
+
+    admitted: bool = False
+    open: bool = False
+
+
+PLAIN = Traits()
+EMBEDS = Traits(admitted=True)
+OPEN = Traits(open=True)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """`label`: the path template, or "other"."""
+
+    label: str = "other"
+    traits: Traits = PLAIN
+
+
+UNKNOWN = Declared()
+
+
+def declare(traits: Traits) -> Callable[[_Endpoint], _Endpoint]:
+    """Decorates an endpoint, under the router's own decorators."""
+
+    def mark(endpoint: _Endpoint) -> _Endpoint:
+        setattr(endpoint, _ATTRIBUTE, traits)
+        return endpoint
+
+    return mark
+
+
+class RouteTable:
+    """`open_paths`: of routes that the framework added by itself (the documentation)."""
+
+    def __init__(self, routes: Iterable[BaseRoute], open_paths: Sequence[str] = ()) -> None:
+        self._exact: dict[tuple[str, str], Declared] = {}
+        self._patterns: list[tuple[re.Pattern[str], frozenset[str], Declared]] = []
+        for route in routes:
+            path: str = getattr(route, "path", "")
+            methods = frozenset(getattr(route, "methods", None) or ())
+            traits = OPEN if path in open_paths else getattr(getattr(route, "endpoint", None), _ATTRIBUTE, PLAIN)
+            declared = Declared(path, traits)
+            if "{" in path:
+                self._patterns.append((route.path_regex, methods, declared))  # type: ignore[attr-defined]
+            else:
+                self._exact.update({(method, path): declared for method in methods})
+
+    def find(self, method: str, path: str) -> Declared:
+        """What the route that will answer declares; UNKNOWN without one."""
+        if (exact := self._exact.get((method, path))) is not None:
+            return exact
+        for pattern, methods, declared in self._patterns:
+            if method in methods and pattern.match(path):
+                return declared
+        return UNKNOWN
+
+
+def note(scope: Scope, declared: Declared) -> None:
+    """Put it into the scope, for the middleware inside."""
+    scope[_KEY] = declared
+
+
+def declared(scope: Scope) -> Declared:
+    """What `note` put there."""
+    found: Declared = scope.get(_KEY, UNKNOWN)
+    return found
+
+
+def traits(scope: Scope) -> Traits:
+    """Of the route that will answer an http request."""
+    return declared(scope).traits

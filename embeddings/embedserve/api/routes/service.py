@@ -1,0 +1,43 @@
+"""The routes about the service itself: health, readiness, metrics. All answer without an API key."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from embedserve import observability as obs
+from embedserve.api.declare import OPEN, declare
+from embedserve.api.responses import json_response, runtime_of
+from embedserve.errors import NotReady
+from embedserve.serving.status import health as health_of
+
+router = APIRouter()
+_LOOK = ["GET", "HEAD"]
+
+
+@router.api_route("/health", methods=_LOOK, summary="The process and its models")
+@declare(OPEN)
+async def health(request: Request) -> Response:
+    """200 as long as the process answers; see /ready for whether it can embed."""
+    return json_response(health_of(runtime_of(request)))
+
+
+@router.api_route("/ready", methods=_LOOK, summary="200 when warm and well, else 503")
+@declare(OPEN)
+async def ready(request: Request) -> Response:
+    if problem := runtime_of(request).problem:
+        raise NotReady(problem)
+    return json_response({"status": "ready"})
+
+
+@router.api_route("/metrics", methods=_LOOK, summary="Prometheus metrics")
+@declare(OPEN)
+async def metrics() -> Response:
+    return Response(obs.metrics_text(), media_type="text/plain; version=0.0.4")
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> Response:
+    return json_response(
+        {"service": "embedserve", "docs": "/docs", "embeddings": "/v1/embeddings", "health": "/health"}
+    )

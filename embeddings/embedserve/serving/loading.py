@@ -1,0 +1,86 @@
+"""Loads one model: where its files are, which backend runs it, its tokenizer. Blocking; call it in a thread.
+
+Knows nothing of other models, of memory in use and of requests.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+
+from embedserve.backends.base import Backend
+from embedserve.engine.cache import VectorOrigin
+from embedserve.engine.engine import Tokenizer
+from embedserve.machine import cpu
+from embedserve.models.spec import ModelSource, ModelSpec
+from embedserve.settings import Settings
+
+_DISTRIBUTIONS = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, not yet warm. `notice`: what its user should know (a fallback, a skipped guard)."""
+
+    spec: ModelSpec
+    backend: Backend
+    tokenizer: Tokenizer
+    revision: str
+    origin: str
+    notice: str = ""
+
+    @property
+    def vectors_from(self) -> VectorOrigin:
+        """All that its vectors depend on beside a text's ids."""
+        info = self.backend.info
+        library = _DISTRIBUTIONS.get(info.name)
+        return VectorOrigin(
+            model=self.spec.id,
+            revision=self.revision,
+            backend=f"{info.name} {importlib.metadata.version(library)}" if library else info.name,
+            precision=info.precision,
+            artefact=info.artefact.digest if info.artefact else "",
+            hardware=f"{info.device} {cpu.features().kind}",
+        )
+
+
+def load(name: str, settings: Settings) -> Loaded:
+    """The model of this id, alias, folder or hub id, or `auto`. Raises SetupError when it cannot be had."""
+    if settings.backend == "fake":
+        return _fake(name)
+    from embedserve.backends.select import load_backend
+    from embedserve.models import sources
+    from embedserve.models.tokenizer import load_tokenizer
+
+    notice = ""
+    source: ModelSource
+    if name == "auto":
+        source, notice = sources.resolve_auto(settings.home)
+    else:
+        source = sources.resolve(name, home=settings.home)
+    backend = load_backend(
+        source,
+        backend=settings.backend,
+        precision=settings.precision,
+        device=settings.device,
+        threads=settings.threads,
+        onnx_threads=settings.onnx_threads,
+        home=settings.home,
+    )
+    if backend.info.artefact and backend.info.artefact.guard == "skipped":
+        notice = f"{notice} this int8 artefact's quality was never judged (--no-guard)".strip()
+    return Loaded(source.spec, backend, load_tokenizer(source), source.revision, source.origin, notice)
+
+
+def _fake(name: str) -> Loaded:
+    from embedserve.backends.fake import FakeBackend, FakeTokenizer
+
+    spec = ModelSpec(
+        id="fake" if name == "auto" else name,
+        architecture="bert",
+        dimension=8,
+        max_tokens=512,
+        matryoshka=(8, 4),
+        prompts={"query": "query: ", "document": ""},
+    )
+    return Loaded(spec, FakeBackend(), FakeTokenizer(), "0", "folder")
