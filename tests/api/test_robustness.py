@@ -280,12 +280,11 @@ def test_a_port_that_is_taken_is_named(backend, capfd):
     assert f"port {port} is taken" in capfd.readouterr().err
 
 
-def test_a_load_that_fails_unexpectedly_ends_the_server_instead_of_leaving_it_without_a_model(monkeypatch):
-    def broken(_name):
+def test_a_load_that_fails_unexpectedly_ends_the_server_instead_of_leaving_it_without_a_model():
+    def broken(_name, _settings):
         raise RuntimeError("the library's own words")
 
-    runtime = Runtime(Settings(cache="off"))
-    monkeypatch.setattr(runtime, "_load_one", broken)
+    runtime = Runtime(Settings(cache="off"), load=broken)
     asyncio.run(runtime.load())
     assert not runtime.loading
     assert "the library's own words" in runtime.failure.message  # server.py: prints it and exits with 2

@@ -60,4 +60,4 @@ def test_open_routes_need_no_key():
 
 def test_an_empty_key_is_an_error_at_construction():
     with pytest.raises(ValueError, match="empty"):
-        ApiKey(PlainTextResponse("in"), key="", error_body=lambda status, error: b"")
+        ApiKey(PlainTextResponse("in"), key="", error_body=lambda status, error: b"", is_open=lambda scope: False)

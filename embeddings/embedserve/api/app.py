@@ -36,8 +36,10 @@ def create_app(runtime: Runtime) -> ASGIApp:
         title="embedserve", version=__version__, lifespan=_lifespan(runtime), redoc_url=None, redirect_slashes=False
     )
     app.state.runtime = runtime
+    declared = list(app.routes)
     for router in routers():
         app.include_router(router)
+        declared += router.routes
     app.add_exception_handler(EmbedServeError, _ours)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
@@ -61,7 +63,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         allowed_origins=_names(settings.allowed_origins),
     )
     docs = [path for path in (app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url) if path]
-    return RequestContext(wrapped, RouteTable(app.routes, open_paths=docs))
+    return RequestContext(wrapped, RouteTable(declared, open_paths=docs))
 
 
 def _lifespan(runtime: Runtime):  # type: ignore[no-untyped-def]

@@ -12,17 +12,18 @@ from embedserve.errors import NotReady
 from embedserve.serving.status import health as health_of
 
 router = APIRouter()
-_LOOK = ["GET", "HEAD"]
 
 
-@router.api_route("/health", methods=_LOOK, summary="The process and its models")
+@router.head("/health", include_in_schema=False)
+@router.get("/health", summary="The process and its models")
 @declare(OPEN)
 async def health(request: Request) -> Response:
     """200 as long as the process answers; see /ready for whether it can embed."""
     return json_response(health_of(runtime_of(request)))
 
 
-@router.api_route("/ready", methods=_LOOK, summary="200 when warm and well, else 503")
+@router.head("/ready", include_in_schema=False)
+@router.get("/ready", summary="200 when warm and well, else 503")
 @declare(OPEN)
 async def ready(request: Request) -> Response:
     if problem := runtime_of(request).problem:
@@ -30,7 +31,8 @@ async def ready(request: Request) -> Response:
     return json_response({"status": "ready"})
 
 
-@router.api_route("/metrics", methods=_LOOK, summary="Prometheus metrics")
+@router.head("/metrics", include_in_schema=False)
+@router.get("/metrics", summary="Prometheus metrics")
 @declare(OPEN)
 async def metrics() -> Response:
     return Response(obs.metrics_text(), media_type="text/plain; version=0.0.4")
