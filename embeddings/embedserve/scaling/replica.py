@@ -18,9 +18,10 @@ from starlette.types import ASGIApp, Message
 
 from embedserve.api.app import create_app
 from embedserve.errors import EmbedServeError
-from embedserve.serving.runtime import Runtime
 from embedserve.scaling.autoscaling import QUEUED_TEXTS
 from embedserve.scaling.metrics import Bridge
+from embedserve.serving.runtime import Runtime
+from embedserve.serving.status import health
 from embedserve.settings import load_settings
 
 log = logging.getLogger("ray.serve.embedserve")
@@ -67,7 +68,7 @@ class Replica:
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Texts that wait here, for `BacklogPolicy`."""
         self.metrics.publish()
-        return {QUEUED_TEXTS: float(self.runtime.health()["texts_waiting"])}
+        return {QUEUED_TEXTS: float(health(self.runtime)["texts_waiting"])}
 
 
 class RoutedReplica(Replica):
