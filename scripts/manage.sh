@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC2128  # `sh scripts/manage.sh` gets the bash that this needs
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 # One command for everything a user does with the two services:
 #
 #   jina     the embedding server (embedserve serve), port 4000
@@ -6,7 +8,8 @@
 #
 # Each runs either in Docker or natively (a process of its own from .venv). This file reads the command line;
 # lib/services.sh says what start, stop and status mean for any service, lib/docker.sh and lib/native.sh do it in
-# one runtime, lib/install.sh makes .venv, lib/common.sh holds settings, HTTP, ports and the lock.
+# one runtime, lib/commands.sh runs embedserve's other commands there, lib/install.sh makes .venv, lib/lifecycle.sh
+# upgrades and removes, lib/common.sh holds settings, HTTP, ports and the lock.
 #
 # Works with bash 3.2 (macOS), from any directory, through symlinks, with spaces in the path.
 set -u
@@ -28,43 +31,71 @@ ROOT=$(cd "$(dirname "$self")/.." && pwd -P) || exit 1
 . "$ROOT/scripts/lib/docker.sh"
 # shellcheck source=scripts/lib/services.sh
 . "$ROOT/scripts/lib/services.sh"
+# shellcheck source=scripts/lib/commands.sh
+. "$ROOT/scripts/lib/commands.sh"
+# shellcheck source=scripts/lib/lifecycle.sh
+. "$ROOT/scripts/lib/lifecycle.sh"
 
 usage() {
   cat <<'EOF'
 usage: scripts/manage.sh COMMAND [all|jina|qdrant] [--docker|--native]
 
   start     start, wait until ready, show one real embedding    (all, unless a service is named)
-  stop      let the requests in work finish, then stop
+  stop      let the requests in work finish, then stop; asks while an index runs (--yes: without asking)
   restart   stop and start, in the runtime it ran in
   status    running, healthy, model, dimension, memory, uptime
   logs      the last 100 lines; with -f: follow
   warmup    send one real request and show the answer
 
+  index     make the index of a folder equal to the folder     (further words go to embedserve; so below)
+  search    find indexed code by meaning
+  mcp       serve code search to agents, over stdio
+  doctor    check models, memory, ports and Qdrant
+  models    what is known and what is on disk; pull: fetch one; optimize: make it int8
+  settings  what is set, and where each value comes from
+  bench     drive the server as an indexing client does, and measure it
+
+  upgrade   get the newest version, install what changed, restart what runs
+  uninstall list all that was ever made, with sizes, ask, and remove it   (--yes, --keep-data)
+  vscode    install | uninstall | show   the tasks and hotkeys of VS Code (--dry-run, --yes, --keys alt)
   test      run the tests (further words go to pytest)
   check     ruff, mypy, shellcheck
-  bench     drive the server as an indexing client does, and measure it
-  doctor    check models, memory, ports and Qdrant
-  vscode    install | uninstall | show   the tasks and hotkeys of VS Code (--dry-run, --yes)
-  help      this text
+  help      this text; after another command: --help
 
   jina is the embedding server (port 4000), qdrant the vector database (port 6333).
-  Runtime: Docker when an engine answers, else native; --docker and --native decide, and so does
-  EMBEDSERVE_RUNTIME=docker or native in .env. Settings: .env in the repository, see .env.example.
+  Runtime: the one it ran in last; at first Docker when an engine answers, else native; --docker and --native
+  switch, and so does EMBEDSERVE_RUNTIME in .env. Settings: .env in the repository, see .env.example.
 
 exit codes: 0 done   1 failed   2 wrong usage   3 not running (status)   4 something must be installed
             5 a port is taken   6 not ready in time   130 interrupted
 EOF
 }
 
+has_word() { # has_word WORD WORDS...
+  local wanted=$1 word
+  shift
+  for word in "$@"; do [ "$word" = "$wanted" ] && return 0; done
+  return 1
+}
+
 main() {
   local command=${1:-help}
   [ $# -gt 0 ] && shift
+  case $command in
+    help | --help | -h) usage && return ;;
+    start | stop | restart | status | logs | warmup | check | upgrade | uninstall | settings)
+      if has_word --help "$@" || has_word -h "$@"; then usage && return; fi
+      ;;
+  esac
   load_env
   case $command in
     start | stop | restart | status | logs | warmup) service_command "$command" "$@" ;;
-    test | check | bench | doctor) "tool_$command" "$@" ;;
+    index | search | mcp | models | pull | optimize | doctor | bench) embedserve_command "$command" "$@" ;;
+    test | check) "tool_$command" "$@" ;;
+    settings) do_settings "$@" ;;
+    upgrade) do_upgrade "$@" ;;
+    uninstall) do_uninstall "$@" ;;
     vscode) run_vscode "$@" ;;
-    help | --help | -h) usage ;;
     *) die 2 "unknown command '$command'." "See: $ME help" ;;
   esac
 }
@@ -79,6 +110,10 @@ service_command() {
       --docker | --native)
         if [ -n "$runtime" ] && [ "$runtime" != "${word#--}" ]; then die 2 "--docker and --native exclude each other."; fi
         runtime=${word#--}
+        ;;
+      --yes)
+        case $command in stop | restart) ;; *) die 2 "'$word' belongs to stop and restart, not to $command." ;; esac
+        STOP_YES=1
         ;;
       -f | --follow)
         [ "$command" = logs ] || die 2 "'$word' belongs to logs, not to $command."
@@ -114,16 +149,6 @@ tool_check() {
   say "shellcheck" && "$VENV/bin/shellcheck" -x scripts/manage.sh .ci/run || failed="$failed shellcheck"
   [ -z "$failed" ] || die 1 "failed:$failed"
   say "all checks passed"
-}
-
-tool_bench() {
-  ensure_venv user || exit $?
-  exec "$VENV/bin/embedserve" bench "$@"
-}
-
-tool_doctor() {
-  ensure_venv user || exit $?
-  exec "$VENV/bin/embedserve" doctor "$@"
 }
 
 main "$@"

@@ -1,6 +1,6 @@
 """Merges our tasks and hotkeys into the user's own VS Code files, and takes them out again.
 
-    python3 scripts/vscode_merge.py install|uninstall|show [--dry-run] [--yes] [--user-dir DIR]
+    python3 scripts/vscode_merge.py install|uninstall|show|list [--dry-run] [--yes] [--keys alt] [--editor NAME | --all]
 
 The files are JSON with comments and are edited in place (jsonc.py): our entries come last, between two markers.
 A file that cannot be read as such is never touched. What clashes with ours is shown and asked about: a hotkey of the
@@ -19,12 +19,14 @@ import sys
 from typing import Any
 
 import jsonc
+import vscode_editors
+import vscode_keys
+from vscode_editors import Editor
 from vscode_user import Failed, Plan, diff, read, this_platform, user_dir, write
 
 REPO = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 RUN_TASK = "workbench.action.tasks.runTask"
 RENAMED = " (before embedserve)"
-ALIASES = {"win": "cmd", "meta": "cmd", "option": "alt"}
 FILES = ("tasks.json", "keybindings.json")
 
 
@@ -32,53 +34,83 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="manage.sh vscode", description="Put our tasks and hotkeys into VS Code, or take them out."
     )
-    parser.add_argument("action", choices=["install", "uninstall", "show"])
+    parser.add_argument("action", choices=["install", "uninstall", "show", "list"], help="list: where ours are")
     parser.add_argument("--dry-run", action="store_true", help="print the changes and make none")
     parser.add_argument("--yes", action="store_true", help="ours win where they clash with yours, without asking")
-    parser.add_argument("--user-dir", help="VS Code's User folder (Insiders, VSCodium, a profile, a portable one)")
+    parser.add_argument(
+        "--keys",
+        choices=["default", "alt"],
+        default="default",
+        help="alt: Ctrl+K, then the same last key; takes nothing",
+    )
+    parser.add_argument(
+        "--editor", metavar="NAME", help="of several, this one: 'VS Code', VSCodium, Cursor, Windsurf, .."
+    )
+    parser.add_argument("--all", action="store_true", help="all editors that are here")
+    parser.add_argument("--user-dir", help="an editor's User folder (a profile, a portable one)")
+    parser.add_argument("--remove-backups", action="store_true", help="with uninstall: also the copies that were kept")
     parser.add_argument("--platform", choices=["macos", "linux", "wsl", "windows"], help="default: this one")
     args = parser.parse_args(argv)
     try:
         platform = args.platform or this_platform()
+        if args.action == "list":
+            return list_ours(platform)
         if args.action == "show":
-            return show(platform, args.user_dir)
-        folder = user_dir(platform, args.user_dir)
-        return change(args.action, folder, platform, args.dry_run, args.yes)
+            return show(platform, editors(args, platform, asking=False))
+        for editor in editors(args, platform, asking=args.action == "install"):
+            os.makedirs(editor.folder, exist_ok=True)
+            change(args.action, editor, platform, args)
+            if args.action == "uninstall" and args.remove_backups:
+                for path in vscode_editors.backups(editor.folder):
+                    os.remove(path)
+                    print(f"removed {path}")
+        return 0
     except Failed as error:
         print(f"manage.sh vscode: {error}", file=sys.stderr)
         return 1
 
 
-def change(action: str, folder: str, platform: str, dry_run: bool, yes: bool) -> int:
+def editors(args: argparse.Namespace, platform: str, asking: bool) -> list[Editor]:
+    """Install asks which; uninstall and show take all that are here."""
+    if args.user_dir:
+        return [Editor("the editor", user_dir(args.user_dir))]
+    return vscode_editors.choose(platform, args.editor, args.all or not asking)
+
+
+def change(action: str, editor: Editor, platform: str, args: argparse.Namespace) -> None:
     """Plans both files first, so that a mistake in one leaves the other alone too."""
     plans = []
     for name in FILES:
-        path = os.path.realpath(os.path.join(folder, name))  # a linked dotfile stays a link
+        path = os.path.realpath(os.path.join(editor.folder, name))  # a linked dotfile stays a link
         text = read(path)
         try:
-            plan = install(name, text, platform) if action == "install" else Plan(text, uninstall(name, text), [])
+            if action == "install":
+                plan = install(name, text, platform, args.keys)
+            else:
+                plan = Plan(text, uninstall(name, text), [])
         except jsonc.JsoncError as error:
             raise Failed(f"{path} is not valid JSON with comments ({error}). Nothing was changed.") from None
         plans.append((path, plan))
     if not any(plan.before != plan.after for _, plan in plans):
         done = "is already installed" if action == "install" else "is not installed"
-        print(f"nothing to do: embedserve {done} in {folder}")
-        return 0
+        print(f"nothing to do: embedserve {done} in {editor.folder}")
+        return
     clashes = [(path, clash) for path, plan in plans for clash in plan.clashes]
     for path, clash in clashes:
         print(f"{path}: {clash}")
-    if dry_run:
+    if args.dry_run:
         for path, plan in plans:
             sys.stdout.write(diff(path, plan))
-        return 0
-    if clashes and not yes:
+        return
+    if clashes and not args.yes:
         ask()
     for path, plan in plans:
         if plan.before != plan.after:
             write(path, plan)
     if action == "install":
-        print(f"\n{table()}\nVS Code reads them at once; no restart is needed.")
-    return 0
+        print(f"\n{table(args.keys)}\n")
+        print("\n".join(vscode_keys.takes(platform, args.keys)))
+        print(f"{editor.name} reads them at once; no restart is needed. Out again: manage.sh vscode uninstall")
 
 
 def ask() -> None:
@@ -102,11 +134,12 @@ def template(name: str) -> list[dict[str, Any]]:
     return list(root.value["tasks"] if name == "tasks.json" else root.value)
 
 
-def wanted(name: str, platform: str) -> list[dict[str, Any]]:
+def wanted(name: str, platform: str, keys: str = "default") -> list[dict[str, Any]]:
     entries = copy.deepcopy(template(name))
+    if name == "keybindings.json":
+        return vscode_keys.bindings(entries, keys)
     for entry in entries:
-        if name == "tasks.json":
-            entry["command"], entry["args"] = command_line(entry["command"], entry["args"], platform)
+        entry["command"], entry["args"] = command_line(entry["command"], entry["args"], platform)
     return entries
 
 
@@ -125,28 +158,22 @@ def labels() -> list[str]:
     return [task["label"] for task in template("tasks.json")]
 
 
-def normal(key: Any) -> str:
-    """A hotkey in one spelling: `shift+meta+9` and `Cmd+Shift+9` are the same; of a chord, the first stroke."""
-    stroke = str(key).lower().split(" ")[0]
-    parts = ([*stroke[:-1].split("+")[:-1], "+"]) if stroke.endswith("++") else stroke.split("+")
-    return "+".join(sorted(ALIASES.get(p, p) for p in parts[:-1]) + parts[-1:])
-
-
 def is_ours(name: str, value: Any) -> bool:
     """By what it does, so that one whose details were changed, or of an older install, is known too."""
     if not isinstance(value, dict):
         return False
     if name == "tasks.json":
         return value.get("label") in labels() and "manage.sh" in json.dumps([value.get("command"), value.get("args")])
-    keys = {(normal(binding["key"]), binding["args"]) for binding in template(name)}
-    return value.get("command") == RUN_TASK and (normal(value.get("key")), value.get("args")) in keys
+    both = [binding for keys in ("default", "alt") for binding in vscode_keys.bindings(template(name), keys)]
+    keys = {(vscode_keys.strokes(binding["key"]), binding["args"]) for binding in both}
+    return value.get("command") == RUN_TASK and (vscode_keys.strokes(value.get("key")), value.get("args")) in keys
 
 
 # --- install and uninstall, on texts
 
 
-def install(name: str, text: str | None, platform: str) -> Plan:
-    entries = wanted(name, platform)
+def install(name: str, text: str | None, platform: str, keys: str = "default") -> Plan:
+    entries = wanted(name, platform, keys)
     document = jsonc.parse(text or "")
     if text is not None and installed_values(name, text) == entries:
         return Plan(text, text, [])
@@ -160,7 +187,7 @@ def install(name: str, text: str | None, platform: str) -> Plan:
         body, flags = jsonc.wrap(body, "{}" if name == "tasks.json" else "[]"), flags + "r"
     root = jsonc.parse(body).root
     assert root is not None
-    clashes, body = settle(name, body, root, had)
+    clashes, body = settle(name, body, root, had, keys)
     root = jsonc.parse(body).root
     assert root is not None
     container, members = placed(name, root, entries)
@@ -200,21 +227,22 @@ def array_of_tasks(root: jsonc.Node | None) -> jsonc.Node | None:
     return found[0].node
 
 
-def settle(name: str, body: str, root: jsonc.Node, had: Any) -> tuple[list[str], str]:
+def settle(name: str, body: str, root: jsonc.Node, had: Any, keyset: str) -> tuple[list[str], str]:
     """The user's entries that clash with ours (those accepted at an earlier install are not asked about again), and
     the text with clashing tasks renamed."""
     clashes, edits = [], []
     target = root if name == "keybindings.json" else array_of_tasks(root)
-    keys = {normal(b["key"]): b["args"] for b in template("keybindings.json")}
+    ours = vscode_keys.bindings(template("keybindings.json"), keyset)
     for item in (target.items or []) if target is not None else []:
         value = item.node.value
         if not isinstance(value, dict):
             continue
         if name == "keybindings.json":
-            key, does = normal(value.get("key")), str(value.get("command", ""))
-            same = does == RUN_TASK and value.get("args") == keys.get(key)
-            if key in keys and key not in had and not same and not does.startswith("-"):
-                clashes.append("your {} ({}) is ours for '{}'".format(value["key"], does, keys[key]))
+            does = str(value.get("command", ""))
+            hit = [b for b in ours if vscode_keys.clash(b["key"], value.get("key"))]
+            same = does == RUN_TASK and any(value.get("args") == b["args"] for b in hit)
+            if hit and vscode_keys.strokes(hit[0]["key"]) not in had and not same and not does.startswith("-"):
+                clashes.append("your {} ({}) is ours for '{}'".format(value["key"], does, hit[0]["args"]))
         elif value.get("label") in labels():
             if value["label"] + RENAMED not in had:
                 clashes.append("you have a task '{0}' too; it would become '{0}{1}'".format(value["label"], RENAMED))
@@ -224,7 +252,7 @@ def settle(name: str, body: str, root: jsonc.Node, had: Any) -> tuple[list[str],
 
 
 def known(name: str, values: list[Any]) -> Any:
-    return {normal(value["key"]) if name == "keybindings.json" else value["label"] for value in values}
+    return {vscode_keys.strokes(value["key"]) if name == "keybindings.json" else value["label"] for value in values}
 
 
 def installed_values(name: str, text: str) -> list[Any]:
@@ -285,29 +313,45 @@ def given_back(text: str) -> str:
 # --- what is shown
 
 
-def table() -> str:
+def table(keys: str = "default") -> str:
     """The hotkeys, as the help task shows them."""
     tasks = {task["label"]: task["detail"] for task in template("tasks.json")}
     rows: dict[str, dict[str, str]] = {}
-    for binding in template("keybindings.json"):
-        modifier, rest = binding["key"].split("+", 1)
-        rows.setdefault(binding["args"], {})[modifier] = rest.rsplit("+", 1)[-1]
+    for binding in vscode_keys.bindings(template("keybindings.json"), keys):
+        platform = "macos" if binding["key"].startswith("cmd") else "linux"
+        rows.setdefault(binding["args"], {}).setdefault(platform, vscode_keys.shown(binding["key"], platform))
     lines = ["macOS   Windows, Linux   task"]
-    for label, keys in rows.items():
-        lines.append("⌘⇧{:<6}Ctrl+Shift+{:<6}{:<28}{}".format(keys["cmd"], keys["ctrl"], label, tasks[label]))
+    for label, shown in rows.items():
+        lines.append("{:<8}{:<17}{:<28}{}".format(shown["macos"], shown["linux"], label, tasks[label]))
     return "\n".join(lines)
 
 
-def show(platform: str, given: str | None) -> int:
-    print(table())
-    try:
-        folder = user_dir(platform, given)
+def show(platform: str, here: list[Editor]) -> int:
+    keys = "default"
+    states = []
+    for editor in here:
         for name in FILES:
-            text = read(os.path.join(folder, name))
-            state = "installed" if text and installed_values(name, text) else "not installed"
-            print(f"{os.path.join(folder, name)}: {state}")
-    except (Failed, jsonc.JsoncError) as error:
-        print(f"VS Code: {error}")
+            path = os.path.join(editor.folder, name)
+            try:
+                text = read(path)
+                values = installed_values(name, text) if text else []
+            except (Failed, jsonc.JsoncError) as error:
+                states.append(f"{path}: {error}")
+                continue
+            states.append(f"{path}: {'installed' if values else 'not installed'}")
+            if name == "keybindings.json" and values and " " in values[0]["key"]:
+                keys = "alt"
+    print(table(keys))
+    print("\n".join([*states, *vscode_keys.takes(platform, keys)]))
+    return 0
+
+
+def list_ours(platform: str) -> int:
+    """The folders that hold anything of ours, for manage.sh uninstall; nothing is printed where there is none."""
+    for editor in vscode_editors.found(platform):
+        texts = [(name, read(os.path.join(editor.folder, name))) for name in FILES]
+        if vscode_editors.backups(editor.folder) or any(text and jsonc.BEGIN_START in text for _, text in texts):
+            print(editor.folder)
     return 0
 
 

@@ -71,25 +71,21 @@ def this_platform() -> str:
     return "wsl" if os.environ.get("WSL_DISTRO_NAME") or "microsoft" in os.uname().release.lower() else "linux"
 
 
-def user_dir(platform: str, given: str | None) -> str:
-    """VS Code's folder of user settings; raises Failed where VS Code has none."""
-    folder = os.path.expanduser(given) if given else default_user_dir(platform)
-    if not os.path.isdir(folder if given else os.path.dirname(folder)):
+def user_dir(given: str) -> str:
+    """A folder that was named; raises Failed where there is none."""
+    folder = os.path.expanduser(given)
+    if not os.path.isdir(folder):
         raise Failed(f"VS Code has no folder {folder}. Start VS Code once, or name the folder: --user-dir DIR")
-    os.makedirs(folder, exist_ok=True)
     return folder
 
 
-def default_user_dir(platform: str) -> str:
+def config_base(platform: str) -> str:
+    """The folder in which each editor has a folder of its own; empty where Windows' cannot be found."""
     if platform == "macos":
-        return os.path.expanduser("~/Library/Application Support/Code/User")
+        return os.path.expanduser("~/Library/Application Support")
     if platform == "linux":
-        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-        return os.path.join(base, "Code", "User")
-    roaming = os.environ.get("APPDATA", "") if platform == "windows" else wsl_appdata()
-    if not roaming:
-        raise Failed("Windows' %APPDATA% could not be found. Name VS Code's folder: --user-dir .../Code/User")
-    return os.path.join(roaming, "Code", "User")
+        return os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.environ.get("APPDATA", "") if platform == "windows" else wsl_appdata()
 
 
 def wsl_appdata() -> str:

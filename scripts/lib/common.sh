@@ -1,9 +1,14 @@
 # shellcheck shell=bash
 # What every part of manage.sh needs: messages, settings from .env, HTTP, ports, the lock. Knows no service.
 
-ME=${ROOT}/scripts/manage.sh
+ME=$(printf '%q' "$ROOT/scripts/manage.sh") # as it can be copied into a terminal
 RUN="$ROOT/.run" # pid files, logs, the lock: git-ignored
 VENV="$ROOT/.venv"
+export EMBEDSERVE_ROOT="$ROOT"
+
+# Ctrl-C ends this script once, whatever it was doing: a service's subshell dies of it and the next does not begin.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 say() { printf '%s\n' "$*"; }
 warn() { printf 'manage.sh: %s\n' "$*" >&2; }
@@ -154,24 +159,45 @@ command_of() {
   fi
 }
 
-# run_visibly MESSAGE LOG COMMAND...: runs it with its output in LOG, shows that time passes, returns its status.
+# run_visibly MESSAGE LOG COMMAND...: runs it with its output in LOG, shows that time passes and what is being
+# installed, returns its status. Ctrl-C ends it and all that it started, within a second.
 run_visibly() {
   local message=$1 log=$2 pid began=$SECONDS shown=0 status
   shift 2
+  set -m # a process group of its own
   "$@" >>"$log" 2>&1 </dev/null &
   pid=$!
-  # A background command of a script ignores Ctrl-C; without this it would go on alone.
-  trap 'kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; say; warn "interrupted"; exit 130' INT TERM
+  set +m
+  trap 'end_group "$pid"; say; warn "interrupted; the next run goes on where this one stopped"; exit 130' INT TERM
   [ -t 1 ] || say "$message"
   while kill -0 "$pid" 2>/dev/null; do
-    progress "$message" $((SECONDS - began))
+    progress "$message$(package_in "$log")" $((SECONDS - began))
     sleep 0.3
   done
   wait "$pid"
   status=$?
-  trap - INT TERM
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
   progress_end
   return $status
+}
+
+end_group() { # end_group PID
+  local _
+  kill -TERM -- "-$1" 2>/dev/null
+  for _ in 1 2 3 4 5; do
+    kill -0 -- "-$1" 2>/dev/null || return 0
+    sleep 0.2
+  done
+  kill -KILL -- "-$1" 2>/dev/null
+}
+
+package_in() { # what pip is at, from its log
+  tail -n 3 "$1" 2>/dev/null | sed -n \
+    -e 's/^ *Collecting \([^ ;<>=!~[]*\).*/: \1/p' \
+    -e 's/^ *Downloading \([A-Za-z0-9_.]*\)-.* (\(.*\))$/: \1, \2/p' \
+    -e 's/^ *Processing .*\/\([A-Za-z0-9_.]*\)-.*\.whl$/: \1/p' \
+    -e 's/^Installing collected packages.*/: writing the files/p' | tail -n 1
 }
 
 # progress MESSAGE SECONDS: one line that is rewritten on a terminal, a line every ten seconds elsewhere.
@@ -189,7 +215,8 @@ progress_end() { [ ! -t 1 ] || printf '\r\033[K'; }
 # One manage.sh at a time changes the state of this checkout: a hotkey pressed twice must not start two servers.
 take_lock() {
   local holder said=''
-  mkdir -p "$RUN"
+  mkdir -p "$RUN" 2>/dev/null && [ -w "$RUN" ] ||
+    die 1 "this folder cannot be written to: $(printf '%q' "$ROOT")" "Give yourself the rights, or clone it somewhere else."
   until mkdir "$RUN/lock" 2>/dev/null; do
     holder=$(cat "$RUN/lock/pid" 2>/dev/null)
     case $(command_of "${holder:-0}") in

@@ -43,6 +43,7 @@ docker_start() {
   say "$1: starting the container $(container_of "$1") (the first time builds or pulls its image)"
   compose "$1" up -d --build ||
     die 1 "$1: Docker could not start it; its own message is above." "Run without Docker: $ME start $1 --native"
+  docker_connect "$1"
 }
 
 # The restart policy hides a crash: a container that came back once while we wait has failed.
@@ -53,15 +54,22 @@ docker_failed() {
 docker_stop() { docker stop "$(container_of "$1")" >/dev/null; } # the compose file's stop_grace_period holds
 docker_forget() { docker stop -t 1 "$(container_of "$1")" >/dev/null 2>&1; } # or it would restart for ever
 
-docker_tail() { # docker_tail SERVICE LINES [follow]
-  if [ -n "${3:-}" ]; then
-    docker logs --tail "$2" -f "$(container_of "$1")" 2>&1
-  else
-    docker logs --tail "$2" "$(container_of "$1")" 2>&1
-  fi
+docker_abandon() { docker stop -t 1 "$(container_of "$1")" >/dev/null 2>&1; }
+
+docker_tail() { # docker_tail SERVICE LINES [follow]: of this start alone
+  local since
+  since=$(docker_state "$1" '{{.State.StartedAt}}')
+  docker logs --since "${since:-0s}" --tail "$2" ${3:+-f} "$(container_of "$1")" 2>&1
 }
 
 docker_embedserve() { docker exec jina-openai embedserve "$@"; }
+
+# The two compose files are projects of their own; a client in a container reaches both through this network.
+NETWORK=embedserve
+docker_connect() { # docker_connect SERVICE
+  docker network inspect "$NETWORK" >/dev/null 2>&1 || docker network create "$NETWORK" >/dev/null 2>&1
+  docker network connect "$NETWORK" "$(container_of "$1")" >/dev/null 2>&1 || true # it is connected already
+}
 
 docker_memory() { # bytes are not to be had from the command line; Docker's own words are
   docker stats --no-stream --format '{{.MemUsage}}' "$(container_of "$1")" 2>/dev/null | sed 's, */.*,,'

