@@ -48,7 +48,8 @@ def nginx(ports, folder: Path):
     try:
         deadline = time.monotonic() + 10
         while True:
-            assert time.monotonic() < deadline and process.poll() is None, (folder / "error.log").read_text()
+            assert process.poll() is None, (folder / "error.log").read_text()
+            assert time.monotonic() < deadline, "nginx does not answer"
             with contextlib.suppress(httpx.TransportError):
                 httpx.get(f"http://127.0.0.1:{port}/health")
                 break
