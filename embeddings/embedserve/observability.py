@@ -64,6 +64,38 @@ def observe_batch(lengths: Sequence[int], seconds: float) -> None:
     PADDED_TOKENS.inc(len(lengths) * max(lengths))
 
 
+def totals() -> dict[str, float]:
+    """Sums since the start, by short names: what the status page's rows are differences of."""
+    found: dict[str, float] = {"errors": 0.0}
+    for name, metric in _TOTALS.items():
+        samples = [s for family in metric.collect() for s in family.samples if s.name.endswith(("_total", "_sum"))]
+        found[name] = sum(s.value for s in samples)
+        if name == "requests":
+            found["errors"] = sum(s.value for s in samples if s.labels["status"] >= "400")
+    found["queue_count"] = sum(
+        s.value for family in QUEUE_SECONDS.collect() for s in family.samples if s.name.endswith("_count")
+    )
+    return found
+
+
+_TOTALS = {
+    "requests": REQUESTS,
+    "texts": TEXTS,
+    "tokens": TOKENS,
+    "truncated": TRUNCATED,
+    "dropped": DROPPED,
+    "refused": REFUSED,
+    "batches": BATCHES,
+    "batch_texts": BATCH_TEXTS,
+    "padded_tokens": PADDED_TOKENS,
+    "computed_tokens": COMPUTED_TOKENS,
+    "queue_seconds": QUEUE_SECONDS,
+    "cache_hits": CACHE_HITS,
+    "cache_misses": CACHE_MISSES,
+    "out_of_memory": OUT_OF_MEMORY,
+}
+
+
 def metrics_text() -> bytes:
     """All metrics in Prometheus' text format."""
     return generate_latest(REGISTRY)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from embedserve import observability as obs
 from embedserve.api.declare import RouteTable, note
 from embedserve.errors import EmbedServeError
+from embedserve.recent import RECENT
 
 log = logging.getLogger("embedserve.api")
 
@@ -56,7 +57,10 @@ class RequestContext:
             seconds = time.monotonic() - start
             obs.REQUESTS.labels(route.label, str(answer.status or 499)).inc()
             if route.traits.admitted:
-                obs.REQUEST_SECONDS.observe((answer.started or time.monotonic()) - start)
+                waited = (answer.started or time.monotonic()) - start
+                obs.REQUEST_SECONDS.observe(waited)
+                if answer.status is not None and answer.status < 400:
+                    RECENT.answered(_user_agent(scope), waited)
             if answer.status is None:
                 obs.DISCONNECTS.inc()
                 log.info("%s %s: the client left after %.2f s", scope["method"], scope["path"], seconds)
@@ -70,6 +74,8 @@ class RequestContext:
             if reason == self.not_ready:
                 return
             self.not_ready, level = reason, logging.INFO
+        else:
+            RECENT.refused(f"{scope['method']} {scope['path']}", status, reason, obs.request_id.get())
         log.log(level, "%s %s -> %d: %s", scope["method"], scope["path"], status, reason)
 
 
@@ -103,6 +109,10 @@ def _tidy(path: str) -> str:
     if "//" not in path and not path.endswith("/"):
         return path
     return _SLASHES.sub("/", path).rstrip("/") or "/"
+
+
+def _user_agent(scope: Scope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"user-agent"), "")
 
 
 def _request_id(scope: Scope) -> str:

@@ -10,6 +10,7 @@ import tracemalloc
 
 from embedserve import observability as obs
 from embedserve.machine.memory import trim
+from embedserve.recent import RECENT
 from embedserve.serving.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ async def keep_house(runtime: Runtime) -> None:
         obs.QUEUE_DEEPEST.set(runtime.admission.deepest)
         obs.QUEUE_LONGEST.set(runtime.admission.longest)
         obs.SLOTS_ACTIVE.set(runtime.admission.active)
+        RECENT.tick(waiting=runtime.admission.waiting, active=runtime.admission.active, rss=runtime.rss)
         if now - last_trim >= _TRIM_EVERY:
             last_trim = now
             await asyncio.to_thread(trim)

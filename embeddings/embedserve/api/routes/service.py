@@ -36,10 +36,3 @@ async def ready(request: Request) -> Response:
 @declare(OPEN)
 async def metrics() -> Response:
     return Response(obs.metrics_text(), media_type="text/plain; version=0.0.4")
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> Response:
-    return json_response(
-        {"service": "embedserve", "docs": "/docs", "embeddings": "/v1/embeddings", "health": "/health"}
-    )
