@@ -15,7 +15,7 @@ import qdrant_edge as edge
 
 from embedserve.vectordb.body import Fields
 from embedserve.vectordb.errors import ApiError, format_error
-from embedserve.vectordb.ids import PointId, parse_id
+from embedserve.vectordb.ids import PointId, parse_id, plain_id
 from embedserve.vectordb.points import Lookup, parse_payload_selector, parse_with_vector, scored_json
 from embedserve.vectordb.queries import Query, Vectors
 from embedserve.vectordb.vectors import Space
@@ -75,7 +75,7 @@ class Groups:
         return groups, full
 
     def _shown(self, shard: edge.EdgeShard, groups: dict[Any, list[Any]]) -> list[dict[str, Any]]:
-        ids = list({point.id: None for hits in groups.values() for point in hits})
+        ids = list({plain_id(point.id): None for hits in groups.values() for point in hits})
         options = self.query.options
         lookup = Lookup(ids, options["with_payload"], options["with_vector"])
         records = {str(record["id"]): record for record in lookup.read(shard)}

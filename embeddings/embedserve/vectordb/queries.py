@@ -80,7 +80,23 @@ class Query:
         return others if self.condition is None else edge.Filter(must=[self.condition, others])
 
     def read(self, shard: edge.EdgeShard, vectors: Vectors | None = None) -> list[dict[str, Any]]:
-        return [scored_json(point) for point in shard.query(self.request(vectors))]
+        found = [scored_json(point) for point in shard.query(self.request(vectors))]
+        wanted = self.options["with_vector"]
+        if wanted is not True:
+            for hit in found:
+                _keep_vectors(hit, wanted or [])
+        return found
+
+
+def _keep_vectors(hit: dict[str, Any], wanted: list[str]) -> None:
+    """MMR reads vectors for itself, and Qdrant Edge leaves them in the answer."""
+    vector = hit.get("vector")
+    if isinstance(vector, dict):
+        hit["vector"] = {name: item for name, item in vector.items() if name in wanted}
+    elif vector is not None and "" not in wanted:
+        hit["vector"] = {}
+    if not wanted:
+        hit.pop("vector", None)
 
 
 def parse_query(body: Any, space: Space, where: str = "body") -> Query:
