@@ -8,12 +8,16 @@ import pytest
 
 from embedserve.vectordb import collection as collection_module
 from embedserve.vectordb import hnsw_build
-from embedserve.vectordb.filters import parse_filter
-from embedserve.vectordb.points import parse_query, parse_scroll, parse_upsert
-from embedserve.vectordb.schema import parse_collection, parse_index
+from embedserve.vectordb.payload_indexes import parse_index
+from embedserve.vectordb.points import parse_scroll
+from embedserve.vectordb.queries import parse_query
+from embedserve.vectordb.schema import parse_collection
 from embedserve.vectordb.storage import Storage
+from embedserve.vectordb.updates import parse_delete, parse_upsert
+from embedserve.vectordb.vectors import Space
 
 DIM, COUNT = 32, 600
+SPACE = Space({"": DIM})
 CONFIG = parse_collection(
     {
         "vectors": {"size": DIM, "distance": "Cosine", "on_disk": True},
@@ -39,14 +43,15 @@ def some(numbers, tag="old"):
         {"id": n, "vector": [rng.gauss(0, 1) for _ in range(DIM)], "payload": {"tag": tag, "group": n % 7}}
         for n in numbers
     ]
-    return parse_upsert({"points": points}, DIM)
+    return parse_upsert({"points": points}, SPACE)
 
 
 async def state(collection):
     """Every point with its payload and vector."""
-    request = parse_scroll({"limit": 100_000, "with_vector": True})
-    records, _ = await collection.read(lambda shard: shard.scroll(request))
-    return {record.id: (record.payload, tuple(round(x, 5) for x in record.vector)) for record in records}
+    page = await collection.read(parse_scroll({"limit": 100_000, "with_vector": True}, SPACE).read)
+    return {
+        point["id"]: (point["payload"], tuple(round(float(x), 5) for x in point["vector"])) for point in page["points"]
+    }
 
 
 async def indexed(collection):
@@ -57,7 +62,7 @@ async def filled(storage):
     await storage.create("a", CONFIG)
     collection = storage.get("a")
     await collection.create_index("tag", *parse_index("keyword"))
-    await collection.upsert(some(range(COUNT)))
+    await collection.apply([some(range(COUNT))])
     return collection
 
 
@@ -94,16 +99,17 @@ class Mirror:
         self.tags = dict.fromkeys(range(COUNT), "old")
 
     async def upsert(self, numbers, tag):
-        await self.collection.upsert(some(numbers, tag))
+        await self.collection.apply([some(numbers, tag)])
         self.tags |= dict.fromkeys(numbers, tag)
 
     async def delete(self, numbers):
-        await self.collection.delete(numbers)
+        await self.collection.apply([parse_delete({"points": list(numbers)}, SPACE)])
         for number in numbers:
             self.tags.pop(number, None)
 
     async def delete_group(self, group):
-        await self.collection.delete(parse_filter({"must": [{"key": "group", "match": {"value": group}}]}))
+        condition = {"must": [{"key": "group", "match": {"value": group}}]}
+        await self.collection.apply([parse_delete({"filter": condition}, SPACE)])
         self.tags = {number: tag for number, tag in self.tags.items() if number % 7 != group}
 
     async def check(self):
@@ -125,7 +131,7 @@ def test_writes_of_every_kind_during_the_build_are_in_the_result(tmp_path):
                     await mirror.delete_group(5)
                     await collection.create_index("group", *parse_index("integer"))
                     await collection.delete_index("tag")
-                query = parse_query({"query": [1.0] * DIM, "limit": 5}, DIM).request()
+                query = parse_query({"query": [1.0] * DIM, "limit": 5}, SPACE).request()
                 assert len(await collection.read(lambda shard, query=query: shard.query(query))) == 5
                 await asyncio.sleep(0.02)
                 rounds += 1
@@ -172,11 +178,12 @@ def test_the_result_equals_a_collection_that_was_never_rebuilt(tmp_path):
                 build = asyncio.create_task(collection.build_index()) if builds else None
                 for step in range(20):
                     numbers = rng.sample(range(2 * COUNT), 20)
-                    await collection.upsert(some(numbers, f"{round_}.{step}"))
-                    await collection.delete(rng.sample(range(2 * COUNT), 15))
+                    await collection.apply([some(numbers, f"{round_}.{step}")])
+                    await collection.apply([parse_delete({"points": rng.sample(range(2 * COUNT), 15)}, SPACE)])
                     group = {"key": "group", "match": {"value": rng.randrange(7)}}
                     if step % 9 == 0:
-                        await collection.delete(parse_filter({"must": [group, {"has_id": numbers}]}))
+                        condition = {"must": [group, {"has_id": numbers}]}
+                        await collection.apply([parse_delete({"filter": condition}, SPACE)])
                     await asyncio.sleep(0.02 if builds else 0)
                 if build:
                     await build
@@ -201,7 +208,7 @@ def test_a_build_that_fails_leaves_the_collection_as_it_was_and_says_why(tmp_pat
             assert "ended with status 1" in collection.build_error
             assert await state(collection) == before
             assert len(only_folder(collection)) == 1
-            await collection.upsert(some([1], "new"))
+            await collection.apply([some([1], "new")])
 
     asyncio.run(scenario())
 
@@ -269,7 +276,7 @@ def test_shutting_down_during_a_build_is_quick_and_loses_nothing(tmp_path):
             collection = await filled(storage)
             storage._builds["a"] = asyncio.create_task(storage._build("a", collection))
             await asyncio.sleep(0.1)
-            await collection.upsert(some([7777], "late"))
+            await collection.apply([some([7777], "late")])
         async with opened(tmp_path) as storage:
             assert len(await state(storage.get("a"))) == COUNT + 1
 
@@ -281,7 +288,7 @@ def test_collections_that_ask_for_no_index_get_none(tmp_path):
         async with opened(tmp_path, quiet=0.0) as storage:
             never = {"vectors": {"size": DIM, "distance": "Cosine"}, "optimizers_config": {"indexing_threshold": 0}}
             await storage.create("never", parse_collection(never))
-            await storage.get("never").upsert(some(range(COUNT)))
+            await storage.get("never").apply([some(range(COUNT))])
             await asyncio.sleep(2.5)
             assert await indexed(storage.get("never")) == 0
             assert not storage.get("never").building

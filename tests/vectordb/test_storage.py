@@ -8,10 +8,14 @@ import pytest
 from embedserve.errors import SetupError
 from embedserve.vectordb.errors import ApiError
 from embedserve.vectordb.marks import MARK, mark
-from embedserve.vectordb.points import parse_count, parse_lookup, parse_upsert
-from embedserve.vectordb.schema import parse_collection, parse_index
+from embedserve.vectordb.payload_indexes import parse_index
+from embedserve.vectordb.points import parse_count, parse_lookup
+from embedserve.vectordb.schema import parse_collection
 from embedserve.vectordb.storage import Storage
+from embedserve.vectordb.updates import parse_delete, parse_upsert
+from embedserve.vectordb.vectors import Space
 
+SPACE = Space({"": 2})
 CONFIG = parse_collection({"vectors": {"size": 2, "distance": "Dot"}})
 
 
@@ -26,7 +30,7 @@ async def opened(folder, **options):
 
 
 def some(*numbers):
-    return parse_upsert({"points": [{"id": n, "vector": [n, 1], "payload": {"n": n}} for n in numbers]}, 2)
+    return parse_upsert({"points": [{"id": n, "vector": [n, 1], "payload": {"n": n}} for n in numbers]}, SPACE)
 
 
 async def count(collection):
@@ -41,7 +45,7 @@ def test_collections_points_and_indexes_are_there_after_a_restart(tmp_path):
             for name in names:
                 await storage.create(name, CONFIG)
                 await storage.get(name).create_index("n", *parse_index("integer"))
-                await storage.get(name).upsert(some(1, 2))
+                await storage.get(name).apply([some(1, 2)])
         async with opened(tmp_path) as storage:
             assert storage.names() == sorted(names)
             for name in names:
@@ -94,7 +98,7 @@ def test_a_broken_collection_says_so_can_be_deleted_and_leaves_the_others_alone(
     async def scenario():
         async with opened(tmp_path) as storage:
             await storage.create("good", CONFIG)
-            await storage.get("good").upsert(some(1))
+            await storage.get("good").apply([some(1)])
             await storage.create("bad", CONFIG)
             folder = storage.get("bad").folder
         if damage == "meta":
@@ -121,11 +125,11 @@ def test_a_nearly_full_disk_refuses_writes_by_507_and_goes_on_reading_and_deleti
     async def scenario():
         async with opened(tmp_path) as storage:
             await storage.create("a", CONFIG)
-            await storage.get("a").upsert(some(1, 2))
+            await storage.get("a").apply([some(1, 2)])
         async with opened(tmp_path, reserve=1 << 60) as storage:
             collection = storage.get("a")
             for write in (
-                collection.upsert(some(3)),
+                collection.apply([some(3)]),
                 collection.create_index("n", *parse_index("integer")),
                 storage.create("b", CONFIG),
             ):
@@ -134,7 +138,7 @@ def test_a_nearly_full_disk_refuses_writes_by_507_and_goes_on_reading_and_deleti
                 assert error.value.status == 507
             assert storage.names() == ["a"]
             assert await count(collection) == 2
-            await collection.delete([1])
+            await collection.apply([parse_delete({"points": [1]}, SPACE)])
             assert await count(collection) == 1
 
     asyncio.run(scenario())
@@ -145,17 +149,17 @@ def test_a_request_on_a_collection_that_has_just_been_deleted_is_404(tmp_path):
         async with opened(tmp_path) as storage:
             await storage.create("a", CONFIG)
             collection = storage.get("a")
-            await collection.upsert(some(1))
-            wanted = parse_lookup({"ids": [1]})
-            read = collection.read(lambda shard: shard.retrieve(wanted.ids, True, False))
+            await collection.apply([some(1)])
+            wanted = parse_lookup({"ids": [1]}, SPACE)
+            read = collection.read(wanted.read)
             results = await asyncio.gather(
-                read, storage.delete("a"), collection.upsert(some(2)), return_exceptions=True
+                read, storage.delete("a"), collection.apply([some(2)]), return_exceptions=True
             )
             assert results[1] is True
             for result in (results[0], results[2]):  # before or after, but never a crash
                 assert not isinstance(result, Exception) or getattr(result, "status", 0) == 404
             with pytest.raises(ApiError):
-                await collection.upsert(some(3))
+                await collection.apply([some(3)])
             await storage.create("a", CONFIG)
             assert await count(storage.get("a")) == 0
 
@@ -234,7 +238,7 @@ def test_a_storage_of_an_older_version_is_taken_over_with_everything_in_it(tmp_p
     async def scenario():
         async with opened(tmp_path) as storage:
             await storage.create("a", CONFIG)
-            await storage.get("a").upsert(some(1, 2))
+            await storage.get("a").apply([some(1, 2)])
         for marked in tmp_path.rglob(MARK):
             marked.unlink()
         async with opened(tmp_path) as storage:

@@ -12,12 +12,15 @@ from starlette.testclient import TestClient
 
 from embedserve.vectordb import collection as collection_module
 from embedserve.vectordb.app import BODIES, create_app
-from embedserve.vectordb.points import parse_query, parse_upsert
+from embedserve.vectordb.queries import parse_query
 from embedserve.vectordb.schema import parse_collection
 from embedserve.vectordb.storage import Storage
 from embedserve.vectordb.threads import ShardPanic
+from embedserve.vectordb.updates import parse_upsert
+from embedserve.vectordb.vectors import Space
 from vectordb.conftest import Embedded
 
+SPACE = Space({"": 2})
 CONFIG = {"vectors": {"size": 2, "distance": "Dot"}}
 POINTS = {"points": [{"id": 1, "vector": [1, 2], "payload": {"a": 1}}]}
 JSON = {"content-type": "application/json"}
@@ -75,12 +78,12 @@ def test_a_search_does_not_wait_for_the_copy_of_an_index_build(tmp_path, monkeyp
         await storage.open()
         await storage.create("a", parse_collection(CONFIG))
         collection = storage.get("a")
-        await collection.upsert(parse_upsert(POINTS, 2))
+        await collection.apply([parse_upsert(POINTS, SPACE)])
         monkeypatch.setattr(collection_module.shutil, "copytree", slow_copy)
         build = asyncio.create_task(collection.build_index())
         await asyncio.to_thread(copying.wait, 20)
-        writes = [asyncio.create_task(collection.upsert(parse_upsert(POINTS, 2))) for _ in range(20)]
-        query = parse_query({"query": [1, 1]}, 2).request()
+        writes = [asyncio.create_task(collection.apply([parse_upsert(POINTS, SPACE)])) for _ in range(20)]
+        query = parse_query({"query": [1, 1]}, SPACE).request()
         async with asyncio.timeout(5):
             assert len(await collection.read(lambda shard: shard.query(query))) == 1
         assert not any(write.done() for write in writes)

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp
 from embedserve.errors import EmbedServeError
 from embedserve.vectordb import big_json
 from embedserve.vectordb.access_log import AccessLog
+from embedserve.vectordb.call import Call
 from embedserve.vectordb.errors import ApiError, format_error, unsupported, wrong_input
 from embedserve.vectordb.routes import NOT_SERVED, ROUTES, Handler, is_write
 from embedserve.vectordb.storage import Storage
@@ -91,13 +92,13 @@ def _answer(
         started = time.perf_counter()
         status = 200
         try:
-            _check_parameters(request)
+            call = _call(request)
             with panics_as_errors():
                 if request.method in ("POST", "PUT", "PATCH"):
                     async with slots:
-                        result = await handler(storage, request, await _read_json(request, max_body))
+                        result = await handler(storage, call, await _read_json(request, max_body))
                 else:
-                    result = await handler(storage, request, None)
+                    result = await handler(storage, call, None)
             if isinstance(result, Response):
                 return result
             reply: dict[str, Any] = {"result": result, "status": "ok"}
@@ -158,12 +159,13 @@ async def _read_json(request: Request, limit: int) -> Any:
         raise format_error(str(error)) from None
 
 
-def _check_parameters(request: Request) -> None:
+def _call(request: Request) -> Call:
     unknown = set(request.query_params) - _QUERY_PARAMETERS
     if unknown:
         raise wrong_input(f"unknown query parameter `{min(unknown)}`")
     if request.query_params.get("wait", "true") not in ("true", "false"):
         raise wrong_input("the query parameter `wait` must be true or false")
+    return Call(dict(request.path_params), request.query_params.get("wait") == "true")
 
 
 async def _unknown(request: Request, _error: Exception | None = None) -> Response:

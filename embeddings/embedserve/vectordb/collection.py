@@ -34,15 +34,17 @@ from typing import Any, TypeVar
 import qdrant_edge as edge
 
 from embedserve.vectordb import hnsw_build
-from embedserve.vectordb.errors import no_collection
+from embedserve.vectordb.errors import no_collection, no_point
 from embedserve.vectordb.files import check_space, disk_size, replace_json, sync_files
 from embedserve.vectordb.ids import PointId, plain_id
 from embedserve.vectordb.marks import META, mark, remove, remove_generation
-from embedserve.vectordb.schema import edge_config, index_from_shown
+from embedserve.vectordb.payload_indexes import index_from_shown
+from embedserve.vectordb.schema import edge_config
 from embedserve.vectordb.threads import Kind, in_thread, run
+from embedserve.vectordb.updates import Change
+from embedserve.vectordb.vectors import Space, space_of
 
 T = TypeVar("T")
-_UPDATE_BATCH = 256  # points in one call of Qdrant Edge, which holds Python's lock
 _CATCH_UP_BATCH = 500
 _CATCH_UP_ROUNDS = 20
 
@@ -74,13 +76,13 @@ class Generation:
 
 
 class Collection:
-    """Made by `create` or `open`; `name` and `config` never change."""
+    """Made by `create` or `open`; the name and the vectors never change."""
 
     def __init__(self, folder: Path, meta: dict[str, Any], generation: Generation, reserve: int) -> None:
         self.folder = folder
         self.name: str = meta["name"]
         self.config: dict[str, Any] = meta["config"]
-        self.size: int = self.config["params"]["vectors"]["size"]
+        self.space: Space = space_of(self.config["params"])
         self.indexes: dict[str, dict[str, Any]] = meta["indexes"]
         self.operations = 0
         self.changed = 0  # points written or deleted since the last build
@@ -118,7 +120,7 @@ class Collection:
             if other.is_dir() and other.name != meta["generation"]:
                 remove_generation(other, f"left by an unfinished build of collection {meta['name']}")
         path = folder / meta["generation"]
-        collection = cls(folder, meta, Generation(path, edge.EdgeShard.load(str(path))), reserve)
+        collection = cls(folder, meta, Generation(path, _load(path, meta["config"])), reserve)
         points = collection._count()
         collection.changed = max(0, points - collection.indexed)
         return collection
@@ -129,25 +131,29 @@ class Collection:
         with self._generation.reading() as shard:
             return await run(Kind.READ, partial(work, shard))
 
-    async def upsert(self, points: list[edge.Point]) -> int:
-        async with self._write([plain_id(point.id) for point in points], grows=True) as shard:
-            for start in range(0, len(points), _UPDATE_BATCH):
-                part = edge.UpdateOperation.upsert_points(points[start : start + _UPDATE_BATCH])
-                await run(Kind.WRITE, partial(shard.update, part))
-        return self.operations
-
-    async def delete(self, selector: list[PointId] | edge.Filter) -> int:
-        """Delete points by ids or by filter."""
+    async def apply(self, changes: list[Change]) -> list[int]:
+        """Make the changes in order, under one lock; their operation numbers. A failed one ends it."""
         async with self._writing:
             self._check_exists()
-            if isinstance(selector, list):
-                ids = selector
-            else:
-                ids = await run(Kind.WRITE, partial(_matching, self._generation.shard, selector))
-            async with self._noted(ids) as shard:
-                if ids:
-                    await run(Kind.WRITE, partial(shard.update, edge.UpdateOperation.delete_points([*ids])))
-        return self.operations
+            if any(change.grows for change in changes):
+                check_space(self.folder, self._reserve)
+            numbers = []
+            for change in changes:
+                ids = await run(Kind.WRITE, partial(_ids, self._generation.shard, change))
+                async with self._noted(ids) as shard:
+                    for operation in change.make(ids) if ids else []:
+                        await run(Kind.WRITE, partial(shard.update, operation))
+                numbers.append(self.operations)
+            return numbers
+
+    async def reconfigure(self, config: dict[str, Any]) -> None:
+        """Keep other settings; those of the index hold for the next build, which is due then."""
+        async with self._write([], grows=False):
+            rebuild = config["hnsw_config"] != self.config["hnsw_config"]
+            self.config = config
+            await in_thread(self._save, self._generation)
+            if rebuild:
+                self.changed = max(self.changed, self.indexed)
 
     async def create_index(self, field: str, shown: dict[str, Any], native: Any) -> int:
         async with self._write([], grows=True) as shard:
@@ -195,6 +201,17 @@ class Collection:
                 await in_thread(self._generation.shard.flush)
                 self.unflushed = False
 
+    async def copy_to(self, folder: Path) -> dict[str, Any]:
+        """A copy of the shard's files in `folder`, all that is acknowledged in it; the meta.json that fits it."""
+        await self.flush()
+        async with self._writing:
+            self._check_exists()
+            live = self._generation
+            await in_thread(live.shard.flush)
+            await in_thread(check_space, self.folder, self._reserve + await in_thread(disk_size, live.path))
+            await in_thread(shutil.copytree, live.path, folder)
+            return {"name": self.name, "config": self.config, "indexes": dict(self.indexes)}
+
     @property
     def building(self) -> bool:
         return self._building.locked()
@@ -205,7 +222,7 @@ class Collection:
             copy = self.folder / _new_name()
             try:
                 changed_before = await self._start_copy(copy)
-                if await hnsw_build.build(copy):
+                if await hnsw_build.build(copy, self.config):
                     await self._adopt(copy)
                 self.changed = max(0, self.changed - changed_before)
                 self.build_error = None
@@ -230,7 +247,7 @@ class Collection:
             return self.changed
 
     async def _adopt(self, copy: Path) -> None:
-        new = Generation(copy, await in_thread(edge.EdgeShard.load, str(copy)))
+        new = Generation(copy, await in_thread(_load, copy, self.config))
         try:
             for _ in range(_CATCH_UP_ROUNDS):
                 async with self._writing:
@@ -300,6 +317,22 @@ def _new_name() -> str:
     return uuid.uuid4().hex[:16]
 
 
+def _load(path: Path, config: dict[str, Any]) -> edge.EdgeShard:
+    return edge.EdgeShard.load(str(path), edge_config(config))
+
+
+def _ids(shard: edge.EdgeShard, change: Change) -> list[PointId]:
+    """The ids that the change is for. ApiError 404 if one has to be there and is not."""
+    if not isinstance(change.selector, list):
+        return _matching(shard, change.selector)
+    if change.existing:
+        found = {plain_id(record.id) for record in shard.retrieve([*change.selector], False, False)}
+        for point_id in change.selector:
+            if point_id not in found:
+                raise no_point(point_id)
+    return change.selector
+
+
 def _matching(shard: edge.EdgeShard, condition: edge.Filter) -> list[PointId]:
     ids: list[PointId] = []
     offset = None
@@ -317,7 +350,7 @@ def _copy_points(live: edge.EdgeShard, new: edge.EdgeShard, ids: list[PointId]) 
     """Give these points in `new` the state that they have in `live`."""
     found = live.retrieve([*ids], True, True)
     if found:
-        points = [edge.Point(record.id, record.vector or [], record.payload) for record in found]
+        points = [edge.Point(record.id, record.vector or {}, record.payload) for record in found]
         new.update(edge.UpdateOperation.upsert_points(points))
     absent = set(ids) - {plain_id(record.id) for record in found}
     if absent:

@@ -37,6 +37,34 @@ def no_collection(collection: str) -> ApiError:
     return ApiError(404, f"Not found: Collection `{collection}` doesn't exist!")
 
 
+def no_point(point_id: int | str) -> ApiError:
+    return ApiError(404, f"Not found: No point with id {point_id} found")
+
+
+_OF_THE_REQUEST = (
+    "Not existing vector name",
+    "Vector dimension error",
+    "Validation failed",
+    "No appropriate index",
+    "No range index",
+    "Conversion between",
+    "Wrong input",
+    "The expected",
+    "Variable",
+    "Malformed",
+)
+
+
+def of_engine(error: Exception) -> Exception:
+    """What Qdrant Edge refuses (as a bare Exception with a text) with the status that Qdrant gives it."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    if text.startswith("No point with id"):
+        return ApiError(404, f"Not found: {text} found")
+    if text.startswith(_OF_THE_REQUEST):
+        return wrong_input(text.removeprefix("Wrong input: "))
+    return error
+
+
 def unsupported(feature: str) -> ApiError:
     return ApiError(501, f"Not implemented: the embedded Qdrant has no {feature}; {FULL_SERVER}")
 

@@ -85,7 +85,7 @@ def _slice(value: Any, where: str) -> Any:
     fields.done()
     if not 0 <= index < total < 1 << 32:
         raise validation_error(f"{where}: index must be from 0 to total - 1")
-    return checked(lambda: edge.SliceCondition(total, index), where)
+    return checked(lambda: edge.SliceCondition(total, index), where)  # type: ignore[attr-defined]
 
 
 def _has_vector(value: Any, where: str) -> Any:

@@ -2,22 +2,26 @@
 
 `EdgeShard.optimize()` holds Python's global lock for its whole run, seconds to minutes; in the server it would stop
 every answer, health checks included. The child runs at the lowest priority and, on Linux, dies with its parent. It
-knows nothing of collections: it is given a folder, makes it better and says whether it did.
+knows nothing of collections: it is given a folder and settings, makes it better and says whether it did.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 _CHANGED, _UNCHANGED = 0, 3
 
 
-async def build(shard: Path) -> bool:
-    """Optimise the shard in the folder; False if there was nothing to do. RuntimeError with the child's last words.
+async def build(shard: Path, config: dict[str, Any]) -> bool:
+    """Optimise the shard in the folder by a collection's settings; False if there was nothing to do.
+
+    RuntimeError with the child's last words.
 
     Cancelling kills the child and waits for its end, so that the folder can be deleted afterwards.
     """
@@ -26,6 +30,7 @@ async def build(shard: Path) -> bool:
         "-m",
         "embedserve.vectordb.hnsw_build",
         str(shard),
+        json.dumps(config),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -55,13 +60,15 @@ def _die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def main(shard: str) -> int:
+def main(shard: str, config: str) -> int:
     _die_with_parent(os.getppid())
     with contextlib.suppress(OSError):
         os.nice(19)
     import qdrant_edge as edge
 
-    opened = edge.EdgeShard.load(shard)
+    from embedserve.vectordb.schema import edge_config
+
+    opened = edge.EdgeShard.load(shard, edge_config(json.loads(config)))
     changed = opened.optimize()
     opened.flush()
     opened.close()
@@ -69,4 +76,4 @@ def main(shard: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], sys.argv[2]))

@@ -1,8 +1,7 @@
-"""Points and queries: request JSON -> Qdrant Edge, and results -> JSON.
+"""Points: upserts and reads by id, scroll, count, facet: request JSON -> Qdrant Edge, and records -> JSON.
 
 Everything that Qdrant Edge would refuse is refused here first, since it writes an update to its log before it looks
-at it. Vectors stay Python lists (Edge reads them faster than numpy arrays) and are checked with `set(map(type, ..))`,
-`min` and `max`, which run in C.
+at it.
 """
 
 from __future__ import annotations
@@ -13,60 +12,48 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
-from embedserve.vectordb.body import Fields, describe, expect
-from embedserve.vectordb.errors import format_error, unsupported, wrong_input
+from embedserve.vectordb.body import Fields, expect, one_of
+from embedserve.vectordb.errors import format_error, wrong_input
+from embedserve.vectordb.field_conditions import checked
 from embedserve.vectordb.filters import need_filter, parse_filter
-from embedserve.vectordb.ids import PointId, parse_id, parse_ids
+from embedserve.vectordb.ids import PointId, parse_id, parse_ids, plain_id
+from embedserve.vectordb.vectors import Space, parse_point_vectors, vectors_json
 
-_PAYLOAD_LEVELS = 100
-_F32_MAX = float(np.finfo(np.float32).max)
-_NOT_HERE = {"shard_key": "custom sharding", "lookup_from": "look-up in another collection"}
-
-
-def parse_vector(value: Any, size: int, where: str) -> list[float]:
-    """`size` finite numbers that fit float32."""
-    if isinstance(value, dict):
-        raise unsupported("named or sparse vectors")
-    expect(value, list, where)
-    if not set(map(type, value)) <= {float, int}:
-        wrong = next(item for item in value if type(item) not in (float, int))
-        if isinstance(wrong, list):
-            raise unsupported("multivectors")
-        raise format_error(f"{where}: expected numbers, got {describe(wrong)}")
-    if len(value) != size:
-        raise wrong_input(f"Vector dimension error: expected dim: {size}, got {len(value)}")
-    if not (min(value) >= -_F32_MAX and max(value) <= _F32_MAX):
-        raise format_error(f"{where}: a number is out of float32's range")
-    return value
+PAYLOAD_LEVELS = 100
+SHARD_KEY = {"shard_key": "custom sharding"}
+_DIRECTIONS = {"asc": edge.Direction.Asc, "desc": edge.Direction.Desc}
+Selector = list[PointId] | edge.Filter
 
 
-def parse_upsert(body: Any, size: int) -> list[edge.Point]:
-    """PUT points: {"points": [{id, vector, payload}]} or {"batch": {ids, vectors, payloads}}."""
-    fields = Fields(body, "body")
-    fields.refuse(shard_key=_NOT_HERE["shard_key"], update_filter="conditional updates")
-    if fields.take("update_mode", str, "upsert") != "upsert":
-        raise unsupported("conditional updates (`update_mode`)")
+def parse_rows(fields: Fields, space: Space) -> list[edge.Point]:
+    """{"points": [{id, vector, payload}]} or {"batch": {ids, vectors, payloads}}."""
     if "batch" in fields:
-        rows = _batch_rows(fields.take("batch"))
+        rows = _batch_rows(fields.need("batch"))
     else:
         rows = [_point_row(item, f"points[{i}]") for i, item in enumerate(fields.need("points", list))]
-    fields.done()
     points = []
     for i, (point_id, vector, payload) in enumerate(rows):
         if payload is not None:
-            expect(payload, dict, f"points[{i}].payload")
-            _check_depth(payload)
-        checked = parse_vector(vector, size, f"points[{i}].vector")
-        points.append(edge.Point(parse_id(point_id), checked, payload))
+            check_payload(payload, f"points[{i}].payload")
+        if vector is None:
+            raise format_error(f"points[{i}].vector: must not be null")
+        parsed = parse_point_vectors(space, vector, f"points[{i}].vector")
+        points.append(edge.Point(parse_id(point_id), parsed, payload))
     return points
 
 
-def _check_depth(value: Any, left: int = _PAYLOAD_LEVELS) -> None:
+def check_payload(value: Any, where: str) -> dict[str, Any]:
     """Qdrant Edge stores a payload of more than 128 levels and then fails at every read that meets it."""
+    payload: dict[str, Any] = expect(value, dict, where)
+    _check_depth(payload, PAYLOAD_LEVELS)
+    return payload
+
+
+def _check_depth(value: Any, left: int) -> None:
     if not isinstance(value, dict | list):
         return
     if left == 0:
-        raise format_error(f"a payload is nested in more than {_PAYLOAD_LEVELS} levels")
+        raise format_error(f"a payload is nested in more than {PAYLOAD_LEVELS} levels")
     for item in value.values() if isinstance(value, dict) else value:
         _check_depth(item, left - 1)
 
@@ -80,9 +67,15 @@ def _point_row(item: Any, where: str) -> tuple[Any, Any, Any]:
 
 def _batch_rows(value: Any) -> list[tuple[Any, Any, Any]]:
     fields = Fields(value, "batch")
-    ids, vectors = fields.need("ids", list), fields.need("vectors", list)
+    ids, vectors = fields.need("ids", list), fields.need("vectors")
     payloads = fields.take("payloads", list) or [None] * len(ids)
     fields.done()
+    if isinstance(vectors, dict):  # {name: one a point}
+        columns = {name: expect(column, list, f"batch.vectors.{name}") for name, column in vectors.items()}
+        if any(len(column) != len(ids) for column in columns.values()):
+            raise wrong_input(f"Batch has {len(ids)} ids and another number of vectors; all must be as many")
+        vectors = [{name: column[i] for name, column in columns.items()} for i in range(len(ids))]
+    expect(vectors, list, "batch.vectors")
     if not len(ids) == len(vectors) == len(payloads):
         raise wrong_input(
             f"Batch has {len(ids)} ids, {len(vectors)} vectors and {len(payloads)} payloads; all must be as many"
@@ -90,17 +83,21 @@ def _batch_rows(value: Any) -> list[tuple[Any, Any, Any]]:
     return list(zip(ids, vectors, payloads, strict=True))
 
 
-def parse_selector(body: Any) -> list[PointId] | edge.Filter:
-    """POST points/delete: {"points": [ids]} or {"filter": {..}}."""
-    fields = Fields(body, "body")
-    fields.refuse(shard_key=_NOT_HERE["shard_key"])
+def take_selector(fields: Fields, where: str) -> Selector:
+    """Which points: exactly one of `points` (ids) and `filter`."""
+    fields.refuse(**SHARD_KEY)
     ids, condition = fields.take("points", list), fields.take("filter")
-    fields.done()
     if (ids is None) == (condition is None):
-        raise format_error("body: give either `points` or `filter`")
-    if ids is not None:
-        return parse_ids(ids, "points")
-    return need_filter(condition)
+        raise format_error(f"{where}: give either `points` or `filter`")
+    return parse_ids(ids, "points") if ids is not None else need_filter(condition)
+
+
+def parse_selector(body: Any, where: str = "body") -> Selector:
+    """POST points/delete: {"points": [ids]} or {"filter": {..}}."""
+    fields = Fields(body, where)
+    selector = take_selector(fields, where)
+    fields.done()
+    return selector
 
 
 def parse_payload_selector(value: Any, default: bool) -> Any:
@@ -116,16 +113,17 @@ def parse_payload_selector(value: Any, default: bool) -> Any:
         raise format_error("with_payload: give either `include` or `exclude`")
     keys = [expect(key, str, "with_payload") for key in (exclude if include is None else include)]
     select = edge.PayloadSelector.Exclude if include is None else edge.PayloadSelector.Include
-    try:
-        return select(keys)
-    except ValueError as error:
-        raise format_error(f"with_payload: {error}") from None
+    return checked(lambda: select(keys), "with_payload")
 
 
-def parse_with_vector(fields: Fields) -> bool:
+def parse_with_vector(fields: Fields, space: Space) -> bool | list[str]:
+    """True, false, or the names of the wanted vectors."""
     value = fields.take("with_vector", None, fields.take("with_vectors"))
     if isinstance(value, list):
-        raise unsupported("named vectors (`with_vector`)")
+        names = [expect(name, str, "with_vector") for name in value]
+        for name in names:
+            space.check_name(name)
+        return names
     return bool(expect(value, bool, "with_vector")) if value is not None else False
 
 
@@ -135,128 +133,111 @@ class Lookup:
 
     ids: list[PointId]
     with_payload: Any
-    with_vector: bool
+    with_vector: bool | list[str]
+
+    def read(self, shard: edge.EdgeShard) -> list[dict[str, Any]]:
+        """In the order of the ids, each once, in calls that are short."""
+        ids = list(dict.fromkeys(self.ids))
+        records: dict[PointId, dict[str, Any]] = {}
+        for start in range(0, len(ids), _PAGE):
+            found = shard.retrieve([*ids[start : start + _PAGE]], self.with_payload, self.with_vector)
+            records |= {plain_id(record.id): record_json(record) for record in found}
+        return [records[point_id] for point_id in ids if point_id in records]
 
 
-def parse_lookup(body: Any) -> Lookup:
+_PAGE = 500
+
+
+def parse_lookup(body: Any, space: Space) -> Lookup:
     fields = Fields(body, "body")
-    fields.refuse(shard_key=_NOT_HERE["shard_key"])
+    fields.refuse(**SHARD_KEY)
     lookup = Lookup(
         parse_ids(fields.need("ids"), "ids"),
         parse_payload_selector(fields.take("with_payload"), True),
-        parse_with_vector(fields),
+        parse_with_vector(fields, space),
     )
     fields.done()
     return lookup
 
 
-def parse_scroll(body: Any) -> edge.ScrollRequest:
-    fields = Fields(body, "body")
-    fields.refuse(shard_key=_NOT_HERE["shard_key"], order_by="ordering by payload")
-    offset = fields.take("offset")
-    request = {
-        "offset": None if offset is None else parse_id(offset),
-        "limit": fields.count("limit", 10, minimum=1),
-        "filter": parse_filter(fields.take("filter")),
-        "with_payload": parse_payload_selector(fields.take("with_payload"), True),
-        "with_vector": parse_with_vector(fields),
-    }
+def parse_order(value: Any, where: str = "order_by") -> edge.OrderBy:
+    """ "key" or {"key", "direction", "start_from"}."""
+    fields = Fields({"key": value} if isinstance(value, str) else value, where)
+    key, direction, start = fields.need("key", str), fields.take("direction", str, "asc"), fields.take("start_from")
     fields.done()
-    return edge.ScrollRequest(**request)
+    if start is not None and (isinstance(start, bool) or not isinstance(start, int | float | str)):
+        raise format_error(f"{where}.start_from: expected a number or a time")
+    way = one_of(direction, _DIRECTIONS, f"{where}.direction")
+    return checked(lambda: edge.OrderBy(key, way, start), where)
+
+
+@dataclass(frozen=True)
+class Scroll:
+    """POST points/scroll. Read in short pages, since Qdrant Edge holds Python's lock during each call."""
+
+    limit: int
+    offset: PointId | None
+    condition: edge.Filter | None
+    with_payload: Any
+    with_vector: bool | list[str]
+    order_by: edge.OrderBy | None
+
+    def read(self, shard: edge.EdgeShard) -> dict[str, Any]:
+        points: list[dict[str, Any]] = []
+        offset = self.offset
+        step = self.limit if self.order_by is not None else _PAGE
+        while True:
+            records, after = shard.scroll(
+                edge.ScrollRequest(
+                    offset=offset,
+                    limit=min(step, self.limit - len(points)),
+                    filter=self.condition,
+                    with_payload=self.with_payload,
+                    with_vector=self.with_vector,
+                    order_by=self.order_by,
+                )
+            )
+            offset = None if after is None else plain_id(after)
+            points += [record_json(record) for record in records]
+            if offset is None or len(points) >= self.limit or self.order_by is not None:
+                return {"points": points, "next_page_offset": offset}
+
+
+def parse_scroll(body: Any, space: Space) -> Scroll:
+    fields = Fields({} if body is None else body, "body")
+    fields.refuse(**SHARD_KEY)
+    offset, order = fields.take("offset"), fields.take("order_by")
+    if offset is not None and order is not None:
+        raise wrong_input(
+            "Cannot use an `offset` when using `order_by`. The alternative for paging is to use `start_from`"
+        )
+    scroll = Scroll(
+        fields.count("limit", 10, minimum=1),
+        None if offset is None else parse_id(offset),
+        parse_filter(fields.take("filter")),
+        parse_payload_selector(fields.take("with_payload"), True),
+        parse_with_vector(fields, space),
+        None if order is None else parse_order(order),
+    )
+    fields.done()
+    return scroll
 
 
 def parse_count(body: Any) -> edge.CountRequest:
-    fields = Fields(body, "body")
-    fields.refuse(shard_key=_NOT_HERE["shard_key"])
+    fields = Fields({} if body is None else body, "body")
+    fields.refuse(**SHARD_KEY)
     request = {"filter": parse_filter(fields.take("filter")), "exact": fields.take("exact", bool, True)}
     fields.done()
     return edge.CountRequest(**request)
 
 
-@dataclass(frozen=True)
-class Search:
-    """A nearest-neighbour query. With `like`, its vector is that point's, and the point itself is left out."""
-
-    options: dict[str, Any]
-    condition: Any
-    vector: list[float] | None = None
-    like: PointId | None = None
-
-    def request(self, vector_of_like: list[float] | None = None) -> edge.QueryRequest:
-        vector, condition = self.vector, parse_filter(self.condition)
-        if self.like is not None:
-            vector = vector_of_like
-            others = edge.Filter(must_not=[edge.HasIdCondition({self.like})])
-            condition = others if condition is None else edge.Filter(must=[condition, others])
-        query = None if vector is None else edge.Query.Nearest(vector)
-        return edge.QueryRequest(query=query, filter=condition, **self.options)
-
-
-def parse_query(body: Any, size: int, where: str = "body") -> Search:
-    """POST points/query: the newer form, where `query` may also be a point's id or {"nearest": ..}."""
-    fields = Fields(body, where)
-    fields.refuse(prefetch="multi-stage queries", **_NOT_HERE)
-    _refuse_named(fields)
-    target = fields.take("query")
-    if isinstance(target, dict):
-        inner = Fields(target, "query")
-        other = next((name for name in target if name != "nearest"), None)
-        if other is not None:
-            raise unsupported(f"`{other}` queries")
-        target = inner.need("nearest")
-        inner.done()
-    vector = parse_vector(target, size, "query") if isinstance(target, list) else None
-    like = parse_id(target) if target is not None and vector is None else None
-    return _search(fields, 10, vector, like)
-
-
-def parse_search(body: Any, size: int, where: str = "body") -> Search:
-    """POST points/search: the older form."""
-    fields = Fields(body, where)
-    fields.refuse(**_NOT_HERE)
-    vector = fields.need("vector")
-    if isinstance(vector, dict) and not vector.get("name"):
-        inner = Fields(vector, "vector")
-        inner.take("name")
-        vector = inner.need("vector")
-        inner.done()
-    if "limit" not in fields:
-        raise format_error(f"{where}: missing field `limit`")
-    return _search(fields, 0, parse_vector(vector, size, "vector"), None)
-
-
-def _search(fields: Fields, limit: int, vector: list[float] | None, like: PointId | None) -> Search:
-    condition, threshold = fields.take("filter"), fields.take("score_threshold", float)
-    options = {
-        "limit": fields.count("limit", limit, minimum=1),
-        "offset": fields.count("offset", 0),
-        "params": _params(fields.take("params")),
-        "score_threshold": threshold,
-        "with_payload": parse_payload_selector(fields.take("with_payload"), False),
-        "with_vector": parse_with_vector(fields),
-    }
+def parse_facet(body: Any) -> edge.FacetRequest:
+    fields = Fields(body, "body")
+    fields.refuse(**SHARD_KEY)
+    key, limit = fields.need("key", str), fields.count("limit", 10, minimum=1)
+    condition, exact = parse_filter(fields.take("filter")), fields.take("exact", bool, False)
     fields.done()
-    parse_filter(condition, f"{fields.where}.filter")
-    return Search(options, condition, vector, like)
-
-
-def _refuse_named(fields: Fields) -> None:
-    if fields.take("using", str, "") != "":
-        raise unsupported("named vectors (`using`)")
-
-
-def _params(value: Any) -> edge.SearchParams | None:
-    if value is None:
-        return None
-    fields = Fields(value, "params")
-    fields.refuse(quantization="quantization", acorn="ACORN search", idf="sparse vectors")
-    params = {
-        "hnsw_ef": fields.count("hnsw_ef"),
-        "exact": fields.take("exact", bool, False),
-        "indexed_only": fields.take("indexed_only", bool, False),
-    }
-    fields.done()
-    return edge.SearchParams(**params)
+    return checked(lambda: edge.FacetRequest(key, limit, exact, condition), "key")
 
 
 def record_json(record: Any) -> dict[str, Any]:
@@ -265,10 +246,11 @@ def record_json(record: Any) -> dict[str, Any]:
     if record.payload is not None:
         shown["payload"] = record.payload
     if record.vector is not None:
-        shown["vector"] = np.asarray(record.vector, dtype=np.float32)  # printed with float32's digits
+        shown["vector"] = vectors_json(record.vector)
+    if record.order_value is not None:
+        shown["order_value"] = record.order_value
     return shown
 
 
 def scored_json(point: Any) -> dict[str, Any]:
-    shown = {"id": point.id, "version": point.version, "score": np.float32(point.score)}
-    return shown | record_json(point)
+    return {"id": point.id, "version": point.version, "score": np.float32(point.score)} | record_json(point)

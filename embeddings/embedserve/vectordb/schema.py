@@ -1,4 +1,4 @@
-"""What a collection is made of: the body of PUT /collections/{c} and payload index schemas, JSON <-> Qdrant Edge.
+"""What a collection is made of: the bodies of PUT and PATCH /collections/{c}, JSON <-> Qdrant Edge.
 
 The settings are kept as the JSON that `GET /collections/{c}` shows, with Qdrant's defaults filled in. Settings that
 only concern how a server spreads or keeps data (replicas, WAL, on_disk) are accepted and shown; those that would
@@ -11,8 +11,9 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from embedserve.vectordb.body import Fields, expect
-from embedserve.vectordb.errors import format_error, unsupported, validation_error
+from embedserve.vectordb.body import Fields, expect, one_of
+from embedserve.vectordb.errors import format_error, unsupported, validation_error, wrong_input
+from embedserve.vectordb.payload_indexes import MEMORY
 
 DISTANCES = {
     "Cosine": edge.Distance.Cosine,
@@ -25,40 +26,11 @@ DISTANCES = {
 # the collection's own `optimizers_config.indexing_threshold` says so.
 INDEXING_THRESHOLD_KB = 300_000
 SEARCH_THREADS = 4
-
-
-def parse_collection(body: Any) -> dict[str, Any]:
-    """The stored configuration of a new collection, in the shape of `config` in GET /collections/{c}."""
-    fields = Fields(body, "body")
-    fields.refuse(
-        sparse_vectors="sparse vectors",
-        quantization_config="quantization",
-        sharding_method="custom sharding",
-        strict_mode_config="strict mode",
-        init_from="initialisation from another collection",
-    )
-    vectors = _vectors(fields.need("vectors"))
-    params: dict[str, Any] = {"vectors": vectors}
-    for name in ("shard_number", "replication_factor", "write_consistency_factor"):
-        if fields.count(name, 1, minimum=1) != 1:
-            raise unsupported(f"cluster (`{name}` over 1)")
-        params[name] = 1
-    params["on_disk_payload"] = fields.take("on_disk_payload", bool, True)
-    config = {
-        "params": params,
-        "hnsw_config": _HNSW_DEFAULTS | _numbers(fields.take("hnsw_config"), "hnsw_config", _HNSW_DEFAULTS),
-        "optimizer_config": _OPTIMIZER_DEFAULTS
-        | _numbers(fields.take("optimizers_config"), "optimizers_config", _OPTIMIZER_DEFAULTS),
-        "wal_config": _WAL_DEFAULTS | _numbers(fields.take("wal_config"), "wal_config", _WAL_DEFAULTS),
-        "quantization_config": None,
-    }
-    metadata = fields.take("metadata", dict)
-    if metadata is not None:
-        config["metadata"] = metadata
-    fields.done()
-    return config
-
-
+_DATATYPES = {
+    "float32": edge.VectorStorageDatatype.Float32,
+    "float16": edge.VectorStorageDatatype.Float16,
+    "uint8": edge.VectorStorageDatatype.Uint8,
+}
 _HNSW_DEFAULTS: dict[str, Any] = {
     "m": 16,
     "ef_construct": 100,
@@ -67,6 +39,7 @@ _HNSW_DEFAULTS: dict[str, Any] = {
     "on_disk": False,
     "payload_m": None,
     "inline_storage": None,
+    "memory": None,
 }
 _OPTIMIZER_DEFAULTS: dict[str, Any] = {
     "deleted_threshold": 0.2,
@@ -82,6 +55,107 @@ _OPTIMIZER_DEFAULTS: dict[str, Any] = {
 _WAL_DEFAULTS: dict[str, Any] = {"wal_capacity_mb": 32, "wal_segments_ahead": 0, "wal_retain_closed": 1}
 _BOOLEANS = {"on_disk", "inline_storage", "prevent_unoptimized"}
 _LEAST = {"ef_construct": 4, "full_scan_threshold": 10, "vacuum_min_vector_number": 100, "wal_capacity_mb": 1}
+_CLUSTER = ("shard_number", "replication_factor", "write_consistency_factor")
+_READ_FAN = ("read_fan_out_factor", "read_fan_out_delay_ms")
+
+
+def parse_collection(body: Any) -> dict[str, Any]:
+    """The stored configuration of a new collection, in the shape of `config` in GET /collections/{c}."""
+    fields = Fields(body, "body")
+    fields.refuse(
+        quantization_config="quantization",
+        sharding_method="custom sharding",
+        strict_mode_config="strict mode",
+        init_from="initialisation from another collection",
+        id_tracker="placement of the id tracker",
+    )
+    vectors, sparse = _vectors(fields.take("vectors")), _sparse(fields.take("sparse_vectors"))
+    if not vectors and not sparse:
+        raise format_error("body: missing field `vectors`")
+    params: dict[str, Any] = {"vectors": vectors}
+    if sparse:
+        params["sparse_vectors"] = sparse
+    params |= _cluster(fields, dict.fromkeys(_CLUSTER, 1))
+    params |= _payload_storage(fields, True)
+    hnsw = _numbers(fields.take("hnsw_config"), "hnsw_config", _HNSW_DEFAULTS)
+    optimizer = _numbers(fields.take("optimizers_config"), "optimizers_config", _OPTIMIZER_DEFAULTS)
+    config = {
+        "params": params,
+        "hnsw_config": {name: item for name, item in _HNSW_DEFAULTS.items() if name != "memory"} | hnsw,
+        "optimizer_config": _OPTIMIZER_DEFAULTS | optimizer,
+        "wal_config": _WAL_DEFAULTS | _numbers(fields.take("wal_config"), "wal_config", _WAL_DEFAULTS),
+        "quantization_config": None,
+    }
+    metadata = fields.take("metadata", dict)
+    if metadata is not None:
+        config["metadata"] = metadata
+    fields.done()
+    return config
+
+
+def patch_collection(config: dict[str, Any], body: Any) -> dict[str, Any]:
+    """The configuration with the changes of PATCH /collections/{c}; the given one stays as it is."""
+    fields = Fields(body, "body")
+    fields.refuse(quantization_config="quantization", strict_mode_config="strict mode")
+    new = dict(config)
+    hnsw = _numbers(fields.take("hnsw_config"), "hnsw_config", _HNSW_DEFAULTS)
+    optimizer = _numbers(fields.take("optimizers_config"), "optimizers_config", _OPTIMIZER_DEFAULTS)
+    new["hnsw_config"] = config["hnsw_config"] | hnsw
+    new["optimizer_config"] = config["optimizer_config"] | optimizer
+    params = Fields(fields.take("params", dict, {}), "params")
+    params.refuse(id_tracker="placement of the id tracker")
+    changed = _cluster(params, {}) | _payload_storage(params, None)
+    changed |= {name: params.count(name) for name in _READ_FAN}
+    params.done()
+    new["params"] = config["params"] | {name: item for name, item in changed.items() if item is not None}
+    new["params"] |= _patched_vectors(new["params"], fields.take("vectors", dict, {}))
+    sparse = _sparse(fields.take("sparse_vectors"))
+    for name, item in sparse.items():
+        known = new["params"].get("sparse_vectors", {})
+        if name not in known:
+            raise unsupported("adding of vectors to a collection (`sparse_vectors`)")
+        new["params"]["sparse_vectors"] = known | {name: known[name] | item}
+    metadata = fields.take("metadata", dict)
+    if metadata is not None:
+        merged = config.get("metadata", {}) | metadata
+        new["metadata"] = {name: item for name, item in merged.items() if item is not None}
+    fields.done()
+    return new
+
+
+def _patched_vectors(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    vectors = params["vectors"]
+    unnamed = "size" in vectors
+    known = {"": vectors} if unnamed else dict(vectors)
+    for name, change in changes.items():
+        if name not in known:
+            raise wrong_input(f"Not existing vector name error: {name}")
+        fields = Fields(change, f"vectors.{name}")
+        fields.refuse(quantization_config="quantization")
+        known[name] = known[name] | _placement(fields)
+        fields.done()
+    return {"vectors": known[""] if unnamed else known}
+
+
+def _cluster(fields: Fields, defaults: dict[str, Any]) -> dict[str, Any]:
+    found = {name: fields.count(name, minimum=1) for name in _CLUSTER if name in fields or name in defaults}
+    for name, value in found.items():
+        if value not in (None, 1):
+            raise unsupported(f"cluster (`{name}` over 1)")
+    return dict.fromkeys(found, 1)
+
+
+def _payload_storage(fields: Fields, default: bool | None) -> dict[str, Any]:
+    found = {"on_disk_payload": fields.take("on_disk_payload", bool, default)}
+    payload = fields.take("payload")
+    if payload is not None:
+        inner = Fields(payload, "payload")
+        memory = inner.take("memory", str)
+        inner.done()
+        if memory is not None:
+            one_of(memory, MEMORY, "payload.memory")
+            found["payload"] = {"memory": memory}
+    return found
 
 
 def _numbers(value: Any, where: str, known: dict[str, Any]) -> dict[str, Any]:
@@ -93,10 +167,11 @@ def _numbers(value: Any, where: str, known: dict[str, Any]) -> dict[str, Any]:
     for name in known:
         if name in _BOOLEANS:
             given[name] = fields.take(name, bool)
+        elif name == "memory":
+            given[name] = fields.take(name, str)
+            one_of(given[name] or "cold", MEMORY, f"{where}.memory")
         elif name == "deleted_threshold":
-            given[name] = fields.take(name, float)
-            if given[name] is not None and not 0 <= given[name] <= 1:
-                raise validation_error(f"{where}.{name}: value {given[name]} invalid, must be from 0.0 to 1.0")
+            given[name] = fields.number(name, 0.0, 1.0)
         elif name == "max_optimization_threads" and fields.take(name) == "auto":
             continue
         else:
@@ -108,40 +183,96 @@ def _numbers(value: Any, where: str, known: dict[str, Any]) -> dict[str, Any]:
 
 
 def _vectors(value: Any) -> dict[str, Any]:
-    if isinstance(value, dict) and "size" not in value and "distance" not in value:
-        raise unsupported("named vectors (`vectors` must be one {size, distance})")
-    fields = Fields(value, "vectors")
-    fields.refuse(multivector_config="multivectors", quantization_config="quantization")
+    """One {size, distance}, or {name: {size, distance}}; {"": ..} alone is the unnamed one."""
+    if value is None:
+        return {}
+    expect(value, dict, "vectors")
+    if "size" in value or "distance" in value:
+        return _vector(value, "vectors")
+    named = {name: _vector(item, f"vectors.{name}") for name, item in value.items()}
+    return named[""] if named.keys() == {""} else named
+
+
+def _vector(value: Any, where: str) -> dict[str, Any]:
+    fields = Fields(value, where)
+    fields.refuse(quantization_config="quantization")
     size = fields.need("size", int)
     if not 1 <= size <= 65536:
-        raise validation_error(f"vectors.size: value {size} invalid, must be from 1 to 65536")
+        raise validation_error(f"{where}.size: value {size} invalid, must be from 1 to 65536")
     distance = fields.need("distance", str)
-    if distance not in DISTANCES:
-        raise format_error(f"vectors.distance: unknown variant, expected one of {', '.join(DISTANCES)}")
-    if fields.take("datatype", str, "float32") != "float32":
-        raise unsupported("vector datatypes but float32 (`datatype`)")
-    vectors: dict[str, Any] = {"size": size, "distance": distance}
-    hnsw = _numbers(fields.take("hnsw_config"), "vectors.hnsw_config", _HNSW_DEFAULTS)
-    if hnsw:
-        vectors["hnsw_config"] = hnsw
-    on_disk = fields.take("on_disk", bool)
-    if on_disk is not None:
-        vectors["on_disk"] = on_disk
+    one_of(distance, DISTANCES, f"{where}.distance")
+    vector: dict[str, Any] = {"size": size, "distance": distance} | _placement(fields)
+    datatype = fields.take("datatype", str)
+    if datatype is not None:
+        one_of(datatype, _DATATYPES, f"{where}.datatype")
+        vector["datatype"] = datatype
+    multi = fields.take("multivector_config")
+    if multi is not None:
+        inner = Fields(multi, f"{where}.multivector_config")
+        one_of(inner.need("comparator", str), {"max_sim": None}, f"{inner.where}.comparator")
+        inner.done()
+        vector["multivector_config"] = {"comparator": "max_sim"}
     fields.done()
-    return vectors
+    return vector
+
+
+def _placement(fields: Fields) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    hnsw = _numbers(fields.take("hnsw_config"), f"{fields.where}.hnsw_config", _HNSW_DEFAULTS)
+    if hnsw:
+        found["hnsw_config"] = hnsw
+    on_disk, memory = fields.take("on_disk", bool), fields.take("memory", str)
+    if on_disk is not None:
+        found["on_disk"] = on_disk
+    if memory is not None:
+        one_of(memory, MEMORY, f"{fields.where}.memory")
+        found["memory"] = memory
+    return found
+
+
+def _sparse(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    found: dict[str, Any] = {}
+    for name, item in expect(value, dict, "sparse_vectors").items():
+        where = f"sparse_vectors.{name}"
+        fields = Fields(item, where)
+        modifier, index = fields.take("modifier", str), fields.take("index")
+        fields.done()
+        found[name] = {}
+        if modifier is not None:
+            one_of(modifier, {"none": None, "idf": None}, f"{where}.modifier")
+            found[name]["modifier"] = modifier
+        if index is not None:
+            found[name]["index"] = _sparse_index(index, f"{where}.index")
+    return found
+
+
+def _sparse_index(value: Any, where: str) -> dict[str, Any]:
+    fields = Fields(value, where)
+    given = {
+        "full_scan_threshold": fields.count("full_scan_threshold"),
+        "on_disk": fields.take("on_disk", bool),
+        "memory": fields.take("memory", str),
+        "datatype": fields.take("datatype", str),
+    }
+    fields.done()
+    one_of(given["memory"] or "cold", MEMORY, f"{where}.memory")
+    one_of(given["datatype"] or "float32", _DATATYPES, f"{where}.datatype")
+    return {name: item for name, item in given.items() if item is not None}
 
 
 def edge_config(config: dict[str, Any]) -> edge.EdgeConfig:
     """The Qdrant Edge form of a stored configuration."""
-    vectors = config["params"]["vectors"]
-    hnsw = config["hnsw_config"] | vectors.get("hnsw_config", {})
-    optimizer = config["optimizer_config"]
+    params, optimizer = config["params"], config["optimizer_config"]
+    vectors = params["vectors"]
+    dense = {"": vectors} if "size" in vectors else vectors
     return edge.EdgeConfig(
-        vectors=edge.EdgeVectorParams(
-            size=vectors["size"], distance=DISTANCES[vectors["distance"]], on_disk=vectors.get("on_disk")
-        ),
-        on_disk_payload=config["params"]["on_disk_payload"],
-        hnsw_config=edge.HnswIndexConfig(**hnsw),
+        vectors={name: _edge_vector(item, config["hnsw_config"]) for name, item in dense.items()},
+        sparse_vectors={name: _edge_sparse(item) for name, item in params.get("sparse_vectors", {}).items()},
+        on_disk_payload=params["on_disk_payload"],
+        payload_memory=MEMORY.get(params.get("payload", {}).get("memory", "")),
+        hnsw_config=_edge_hnsw(config["hnsw_config"]),
         optimizers=edge.EdgeOptimizersConfig(
             deleted_threshold=optimizer["deleted_threshold"],
             vacuum_min_vector_number=optimizer["vacuum_min_vector_number"],
@@ -153,53 +284,29 @@ def edge_config(config: dict[str, Any]) -> edge.EdgeConfig:
     )
 
 
-_FLAGS = {
-    "keyword": (edge.KeywordIndexParams, ("is_tenant", "on_disk")),
-    "integer": (edge.IntegerIndexParams, ("lookup", "range", "is_principal", "on_disk")),
-    "float": (edge.FloatIndexParams, ("is_principal", "on_disk")),
-    "datetime": (edge.DatetimeIndexParams, ("is_principal", "on_disk")),
-    "bool": (edge.BoolIndexParams, ("on_disk",)),
-    "uuid": (edge.UuidIndexParams, ("is_tenant", "on_disk")),
-    "geo": (edge.GeoIndexParams, ("on_disk",)),
-}
-_TOKENIZERS = {
-    "prefix": edge.TokenizerType.Prefix,
-    "whitespace": edge.TokenizerType.Whitespace,
-    "word": edge.TokenizerType.Word,
-    "multilingual": edge.TokenizerType.Multilingual,
-}
+def _edge_hnsw(hnsw: dict[str, Any]) -> edge.HnswIndexConfig:
+    return edge.HnswIndexConfig(**hnsw | {"memory": MEMORY.get(hnsw.get("memory", ""))})
 
 
-def parse_index(value: Any) -> tuple[dict[str, Any], Any]:
-    """A `field_schema`, as ({"data_type", "params"?} for GET, parameters for Qdrant Edge)."""
-    plain = isinstance(value, str)
-    fields = Fields({"type": value} if plain else value, "field_schema")
-    kind = fields.need("type", str)
-    if kind == "text":
-        params: dict[str, Any] = {
-            "tokenizer": fields.take("tokenizer", str, "word"),
-            "min_token_len": fields.count("min_token_len"),
-            "max_token_len": fields.count("max_token_len"),
-            "lowercase": fields.take("lowercase", bool),
-            "on_disk": fields.take("on_disk", bool),
-        }
-        fields.refuse(stopwords="stop words", stemmer="stemming", phrase_matching="phrase matching")
-        if params["tokenizer"] not in _TOKENIZERS:
-            raise format_error(f"field_schema.tokenizer: expected one of {', '.join(_TOKENIZERS)}")
-        native = edge.TextIndexParams(**params | {"tokenizer": _TOKENIZERS[params["tokenizer"]]})
-    elif kind in _FLAGS:
-        cls, names = _FLAGS[kind]
-        params = {name: fields.take(name, bool) for name in names}
-        native = cls(**params)
-    else:
-        raise format_error(f"field_schema: unknown type, expected one of {', '.join([*_FLAGS, 'text'])}")
-    fields.done()
-    shown: dict[str, Any] = {"data_type": kind}
-    if not plain:
-        shown["params"] = {"type": kind} | {n: v for n, v in params.items() if v is not None}
-    return shown, native
+def _edge_vector(vector: dict[str, Any], hnsw: dict[str, Any]) -> edge.EdgeVectorParams:
+    multi = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim) if "multivector_config" in vector else None
+    return edge.EdgeVectorParams(
+        size=vector["size"],
+        distance=DISTANCES[vector["distance"]],
+        on_disk=vector.get("on_disk"),
+        multivector_config=multi,
+        datatype=_DATATYPES.get(vector.get("datatype", "")),
+        hnsw_config=_edge_hnsw(hnsw | vector["hnsw_config"]) if "hnsw_config" in vector else None,
+        memory=MEMORY.get(vector.get("memory", "")),
+    )
 
 
-def index_from_shown(shown: dict[str, Any]) -> Any:
-    """The Qdrant Edge parameters of an index as GET shows it."""
-    return parse_index(expect(shown.get("params", shown["data_type"]), dict if "params" in shown else str, "schema"))[1]
+def _edge_sparse(sparse: dict[str, Any]) -> edge.EdgeSparseVectorParams:
+    index = sparse.get("index", {})
+    return edge.EdgeSparseVectorParams(
+        full_scan_threshold=index.get("full_scan_threshold"),
+        on_disk=index.get("on_disk"),
+        modifier=edge.Modifier.Idf if sparse.get("modifier") == "idf" else None,
+        datatype=_DATATYPES.get(index.get("datatype", "")),
+        memory=MEMORY.get(index.get("memory", "")),
+    )

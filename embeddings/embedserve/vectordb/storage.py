@@ -26,9 +26,10 @@ from typing import Any
 import orjson
 
 from embedserve.errors import SetupError
+from embedserve.vectordb.aliases import Aliases
 from embedserve.vectordb.collection import Collection
 from embedserve.vectordb.errors import ApiError, already_exists, no_collection
-from embedserve.vectordb.marks import META, claim_storage, is_ours, remove
+from embedserve.vectordb.marks import META, claim_storage, is_ours, mark, remove
 from embedserve.vectordb.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -53,10 +54,13 @@ class Storage:
         self._making = asyncio.Lock()
         self._housekeeper: asyncio.Task[None] | None = None
         self._lock = _lock(folder)
+        self.aliases = Aliases(folder / "aliases.json")
+        self.snapshots = folder / "snapshots"
 
     async def open(self) -> None:
         """Open every collection and start the housekeeping."""
         self._root.mkdir(exist_ok=True)
+        await in_thread(self.aliases.load)
         for folder in sorted(self._root.iterdir()):
             if not is_ours(folder):
                 log.warning("left alone, since it does not carry our mark: %s", folder)
@@ -89,7 +93,12 @@ class Storage:
     def names(self) -> list[str]:
         return sorted({*self._collections, *self._broken})
 
+    def exists(self, name: str) -> bool:
+        return self.aliases.resolve(name) in self.names()
+
     def get(self, name: str) -> Collection:
+        """By name or alias. ApiError 404 if there is none, 500 if it cannot be opened."""
+        name = self.aliases.resolve(name)
         if name in self._collections:
             return self._collections[name]
         if name in self._broken:
@@ -98,7 +107,7 @@ class Storage:
 
     async def create(self, name: str, config: dict[str, Any]) -> None:
         async with self._making:
-            if name in self.names():
+            if self.exists(name):
                 raise already_exists(name)
             folder = self._root / uuid.uuid4().hex
             self._collections[name] = await in_thread(Collection.create, folder, name, config, self._reserve)
@@ -118,7 +127,36 @@ class Storage:
                 build.cancel()
                 await asyncio.gather(build, return_exceptions=True)
             await collection.drop()
+            await self.aliases.forget(name)
             return True
+
+    async def adopt(self, name: str, folder: Path) -> None:
+        """Put the collection in a folder of ours in the place of the one of this name, if there is one. The folder
+        has its meta.json and is beside the others."""
+        async with self._making:
+            new = await in_thread(Collection.open, folder, orjson.loads((folder / META).read_bytes()), self._reserve)
+            old = self._collections.pop(name, None)
+            build = self._builds.pop(name, None)
+            if build:
+                build.cancel()
+                await asyncio.gather(build, return_exceptions=True)
+            broken = self._broken.pop(name, None)
+            self._collections[name] = new
+            if old is not None:
+                await old.drop()
+            if broken is not None:
+                await in_thread(remove, broken[0], f"the broken collection {name} was replaced")
+
+    def new_folder(self) -> Path:
+        """A folder of ours for a collection that is not there yet. Blocking."""
+        folder = self._root / uuid.uuid4().hex
+        folder.mkdir()
+        mark(folder)
+        return folder
+
+    @property
+    def reserve(self) -> int:
+        return self._reserve
 
     @property
     def _root(self) -> Path:
@@ -164,10 +202,9 @@ async def _survive(work: Any, what: str) -> None:
 
 def _due(collection: Collection, quiet: bool) -> bool:
     threshold = collection.config["optimizer_config"]["indexing_threshold"] * 1024
-    hnsw = collection.config["hnsw_config"] | collection.config["params"]["vectors"].get("hnsw_config", {})
-    if threshold == 0 or hnsw["m"] == 0:  # Qdrant's ways to say: never
+    if threshold == 0 or collection.config["hnsw_config"]["m"] == 0:  # Qdrant's ways to say: never
         return False
-    row = collection.size * 4
+    row = 4 * max(sum(collection.space.sizes.values()), 64)  # a sparse vector is about 64 numbers
     if quiet:
         return collection.changed * row >= threshold
     return collection.changed * row >= max(8 * threshold, collection.indexed * row // 2)

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from embedserve.vectordb.errors import of_engine
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,7 +54,12 @@ async def run(kind: Kind, work: Callable[[], T]) -> T:
 
 def _guarded(work: Callable[[], T]) -> T:
     with panics_as_errors():
-        return work()
+        try:
+            return work()
+        except Exception as error:
+            if type(error) is Exception:  # Qdrant Edge's only kind
+                raise of_engine(error) from None
+            raise
 
 
 @contextlib.contextmanager

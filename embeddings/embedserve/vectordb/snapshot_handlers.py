@@ -1,0 +1,181 @@
+"""Snapshots of a collection: the way to back it up and to bring it back, here or on another embedded Qdrant.
+
+A snapshot is a tar file `<storage>/snapshots/<collection's folder>/<name>.snapshot` with meta.json, our mark and the
+shard's files; its SHA-256 stands beside it. It is an embedded Qdrant's: a full server's snapshot is refused by name,
+and a full server is filled through the API (qdrant-client's `migrate`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+import shutil
+import tarfile
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+import orjson
+from starlette.responses import FileResponse
+
+from embedserve.vectordb.body import Fields, one_of
+from embedserve.vectordb.call import Call
+from embedserve.vectordb.collection import Collection
+from embedserve.vectordb.collection_handlers import check_name
+from embedserve.vectordb.errors import ApiError, wrong_input
+from embedserve.vectordb.files import check_space, replace_json
+from embedserve.vectordb.marks import GENERATION, MARK, META, remove
+from embedserve.vectordb.storage import Storage
+from embedserve.vectordb.threads import in_thread
+
+_NAME = re.compile(r"[\w.-]{1,200}\.snapshot")
+_UNSAFE = re.compile(r"[^\w.-]")
+_SHARD = "0123456789abcdef"  # the shard's folder inside a snapshot
+_PRIORITIES = dict.fromkeys(("no_sync", "snapshot", "replica"))
+
+
+def _folder(storage: Storage, collection: Collection) -> Path:
+    return storage.snapshots / collection.folder.name
+
+
+def _shown(path: Path) -> dict[str, Any]:
+    made = datetime.datetime.fromtimestamp(path.stat().st_mtime).replace(microsecond=0)
+    checksum = path.with_suffix(".sha256")
+    return {
+        "name": path.name,
+        "creation_time": made.isoformat(),
+        "size": path.stat().st_size,
+        "checksum": checksum.read_text() if checksum.exists() else None,
+    }
+
+
+async def create(storage: Storage, call: Call, _body: Any) -> Any:
+    collection = storage.get(call.name)
+    folder = _folder(storage, collection)
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d-%H-%M-%S-%f")
+    path = folder / f"{_UNSAFE.sub('_', collection.name)[:100]}-{now}.snapshot"
+    await in_thread(folder.mkdir, parents=True, exist_ok=True)
+    work = Path(await in_thread(tempfile.mkdtemp, prefix=".making-", dir=folder))
+    try:
+        meta = await collection.copy_to(work / _SHARD)
+        await in_thread(_pack, work, meta | {"generation": _SHARD}, path)
+    finally:
+        await in_thread(shutil.rmtree, work, ignore_errors=True)
+    return await in_thread(_shown, path)
+
+
+def _pack(work: Path, meta: dict[str, Any], path: Path) -> None:
+    (work / MARK).touch()
+    replace_json(work / META, meta)
+    part = path.with_suffix(".part")
+    with tarfile.open(part, "w") as tar:
+        for name in (MARK, META, _SHARD):
+            tar.add(work / name, name)
+    path.with_suffix(".sha256").write_text(_sha256(part))
+    part.rename(path)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def list_all(storage: Storage, call: Call, _body: Any) -> Any:
+    folder = _folder(storage, storage.get(call.name))
+    return [_shown(path) for path in sorted(folder.glob("*.snapshot"))]
+
+
+def _find(storage: Storage, call: Call) -> Path:
+    name = call.params["snapshot"]
+    path = _folder(storage, storage.get(call.name)) / name
+    if not _NAME.fullmatch(name) or not path.is_file():
+        raise ApiError(404, f"Not found: Snapshot `{name[:200]}` does not exist")
+    return path
+
+
+async def download(storage: Storage, call: Call, _body: Any) -> Any:
+    path = _find(storage, call)
+    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+
+async def delete(storage: Storage, call: Call, _body: Any) -> Any:
+    path = _find(storage, call)
+    path.unlink()
+    path.with_suffix(".sha256").unlink(missing_ok=True)
+    return True
+
+
+async def recover(storage: Storage, call: Call, body: Any) -> Any:
+    """{"location": "file:///.." or "http(s)://.."}: the collection becomes what the snapshot holds, or stays."""
+    check_name(call.name)
+    fields = Fields(body, "body")
+    location, checksum = fields.need("location", str), fields.take("checksum", str)
+    one_of(fields.take("priority", str, "snapshot"), _PRIORITIES, "body.priority")
+    key = fields.take("api_key", str)
+    fields.done()
+    name = storage.aliases.resolve(call.name)
+    folder = await in_thread(storage.new_folder)
+    try:
+        await in_thread(_unpack, storage, location, key, checksum, name, folder)
+        await storage.adopt(name, folder)
+    except BaseException:
+        if storage.exists(name) and storage.get(name).folder == folder:
+            raise
+        await in_thread(remove, folder, "a snapshot that could not be recovered")
+        raise
+    return True
+
+
+def _unpack(storage: Storage, location: str, key: str | None, checksum: str | None, name: str, folder: Path) -> None:
+    with tempfile.NamedTemporaryFile(prefix=".fetched-", dir=storage.folder) as copy:
+        fetched = _fetch(storage, location, key, copy.file)
+        path = Path(copy.name) if fetched is None else fetched
+        if checksum is not None and checksum != _sha256(path):
+            raise wrong_input("Snapshot checksum mismatch: the file is not the one that was meant")
+        check_space(storage.folder, storage.reserve + path.stat().st_size)
+        _extract(path, name, folder)
+
+
+def _fetch(storage: Storage, location: str, key: str | None, copy: IO[bytes]) -> Path | None:
+    """The local file, or None once `copy` holds what lies at the URL."""
+    parts = urlsplit(location)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        path = Path(unquote(parts.path))
+        if not path.is_file():
+            raise wrong_input(f"there is no snapshot file {path}")
+        return path
+    if parts.scheme not in ("http", "https"):
+        raise wrong_input("the location of a snapshot must be a file:// or http(s):// URL")
+    request = urllib.request.Request(location, headers={"api-key": key} if key else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            check_space(storage.folder, storage.reserve + int(reply.headers.get("Content-Length") or 0))
+            while block := reply.read(1 << 20):
+                check_space(storage.folder, storage.reserve)
+                copy.write(block)
+        copy.flush()
+    except OSError as error:
+        raise wrong_input(f"cannot fetch the snapshot: {error}") from None
+    return None
+
+
+def _extract(path: Path, name: str, folder: Path) -> None:
+    foreign = wrong_input(
+        f"{path.name} is no snapshot of an embedded Qdrant (those of a full server are not read; "
+        "copy the points through the API, for example with qdrant-client's `migrate`)"
+    )
+    try:
+        with tarfile.open(path) as tar:
+            names = set(tar.getnames())
+            if not {MARK, META} <= names or any(n.split("/")[0] not in (MARK, META, _SHARD) for n in names):
+                raise foreign
+            tar.extractall(folder, filter="data")
+        meta = orjson.loads((folder / META).read_bytes())
+        if set(meta) != {"name", "config", "indexes", "generation"} or not GENERATION.fullmatch(meta["generation"]):
+            raise foreign
+    except (tarfile.TarError, OSError, ValueError, TypeError):
+        raise foreign from None
+    replace_json(folder / META, meta | {"name": name})
