@@ -173,12 +173,14 @@ CLASSES = {
 }
 
 
-def cross_encoder(kind: str, folder: Path, labels: int = 1, activation: Any = None) -> Any:
+def cross_encoder(kind: str, folder: Path, labels: int = 1, activation: Any = None, typed: bool = False) -> Any:
     """A CrossEncoder of this architecture, saved to `folder` and loaded again by the library."""
     import transformers as t
     from sentence_transformers import CrossEncoder
 
     tokenizer = fast_tokenizer(kind)
+    if typed:  # a BertTokenizer gives token types, the generic class does not
+        tokenizer = t.BertTokenizerFast(tokenizer_object=tokenizer._tokenizer)
     made = config(kind, len(tokenizer))
     made.num_labels = labels
     model = getattr(t, CLASSES[kind])(made)

@@ -16,7 +16,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,8 @@ def _compared(source: ModelSource, parameters: Parameters, run: Run, least: floa
     return {"compared": f"{len(texts)} texts with NumPy's float32", "cosine_worst": round(worst, 8)}
 
 
-def _closeness(found: Vectors, wanted: Vectors, task: str) -> Sequence[float] | Any:
+def _closeness(found: Vectors, wanted: Vectors, task: str) -> Any:
+    """One number a text: 1 is the same."""
     if task == "score":
         return 1 - np.abs(found - wanted)
     both = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (found, wanted)]

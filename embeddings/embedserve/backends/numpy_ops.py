@@ -19,7 +19,7 @@ from embedserve.models.ops import Array, Ops, Relative
 from embedserve.models.spec import ModelSpec
 
 A = Any
-_erf = np.frompyfunc(math.erf, 1, 1)
+_erf: Any = np.frompyfunc(math.erf, 1, 1)
 
 
 def embed(spec: ModelSpec, parameters: Mapping[str, Array], sequences: Sequence[TokenIds]) -> Vectors:
@@ -109,7 +109,7 @@ def _sigmoid(x: A) -> A:
     return 1 / (1 + np.exp(-x))
 
 
-_ACTIVATIONS = {
+_ACTIVATIONS: Any = {
     "gelu": lambda x: (x * 0.5 * (1 + _erf(x / math.sqrt(2)).astype(np.float32))).astype(np.float32),
     "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "relu": lambda x: np.maximum(x, 0),

@@ -22,7 +22,7 @@ MASK_BYTES = 256 * 1024 * 1024  # largest bias held at once
 
 
 class Store:
-    """A model's numbers on a device. Norms, tables of positions and biases stay float32 where the model runs in less."""
+    """A model's numbers on a device, its parameters in `dtype`; constants (tables of positions, biases) in float32."""
 
     def __init__(self, parameters: Mapping[str, Array], dtype: torch.dtype, device: torch.device) -> None:
         self.dtype, self.device = dtype, device
@@ -140,7 +140,7 @@ class TorchOps(Ops):
         if relative is None:
             seen = None if n == 1 else (self.mask > 0)[:, None, None, :]
             return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=1.0, enable_gqa=grouped)
-        if relative.causal and not relative.values[:, : relative.values.shape[1] // 2 + 1].any():  # type: ignore[index]
+        if relative.is_plainly_causal:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0, enable_gqa=grouped)
         rows = max(16, MASK_BYTES // (q.element_size() * n * heads * length))
         parts = []

@@ -65,7 +65,7 @@ def describe(folder: Path, model_id: str) -> ModelSpec:
     architecture = architectures.of(config)
     if architecture is None:
         raise CheckpointError(
-            f"{folder}: model_type {config.get('model_type')!r} is not supported; understood are "
+            f"{folder}: model_type {config.get('model_type')!r}{_positions(config)} is not supported; understood are "
             f"{', '.join(known.title for known in architectures.ALL)} and static models. It would need a file in "
             "embedserve/models/architectures"
         )
@@ -93,6 +93,11 @@ def describe(folder: Path, model_id: str) -> ModelSpec:
         matryoshka=(width, found.truncate_dim) if found.truncate_dim and found.truncate_dim < width else (),
         dtypes=architecture.dtypes,
     )
+
+
+def _positions(config: dict[str, Any]) -> str:
+    kind = config.get("position_embedding_type", "absolute")
+    return "" if kind == "absolute" else f" with {kind!r} positions"
 
 
 def _limited(encoder: Encoder, max_tokens: int) -> Encoder:

@@ -137,6 +137,15 @@ def _check_transformer(folder: Path, path: Path, place: int, at: str) -> None:
 
 def _step(folder: Path, path: Path, kind: str, at: str) -> Step:
     config = optional(folder / at / "config.json")
+    try:
+        return _known_step(path, kind, at, config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: the {kind!r} module's {folder / at / 'config.json'} is missing or incomplete ({error!r})"
+        ) from error
+
+
+def _known_step(path: Path, kind: str, at: str, config: dict[str, Any]) -> Step:
     if kind == "Pooling":
         return _pooling(path, config)
     if kind == "Normalize":

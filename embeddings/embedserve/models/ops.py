@@ -45,6 +45,11 @@ class Relative:
     causal: bool = False  # no query sees a later key
     slopes: Array | None = None  # (heads,)
 
+    @property
+    def is_plainly_causal(self) -> bool:
+        """Every earlier key is seen, with no bias."""
+        return self.causal and self.values is not None and not self.values[:, : self.values.shape[1] // 2 + 1].any()
+
 
 class Ops(ABC):
     """Inputs of one batch are attributes: `ids`, `positions`, `types` (T,); `rows` (n, L); `back` (T,); `mask` and

@@ -1,4 +1,4 @@
-"""From hidden states to one vector a text: the sentence-transformers modules after the Transformer, as a tuple of steps.
+"""From hidden states to one vector a text: sentence-transformers' modules after the Transformer, as a tuple of steps.
 
     Pool      one or more of MODES, concatenated (Pooling)
     Dense     act(W x + b), with a residual where the module has one (Dense)

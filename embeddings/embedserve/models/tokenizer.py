@@ -32,6 +32,7 @@ import tokenizers
 from embedserve.errors import CheckpointError
 from embedserve.models import static
 from embedserve.models.folder import read_config
+from embedserve.models.layout import optional
 from embedserve.models.spec import ModelSource
 
 PIECE = 64 * 1024  # characters encoded at once from one text
@@ -66,9 +67,17 @@ class Tokenizer:
     """
 
     def __init__(
-        self, path: Path, vocab_size: int, max_tokens: int, *, lower_case: bool = False, plain: bool = False
+        self,
+        path: Path,
+        vocab_size: int,
+        max_tokens: int,
+        *,
+        lower_case: bool = False,
+        plain: bool = False,
+        typed: bool = True,
     ) -> None:
-        """lower_case: the text is lowered first. plain: without special tokens (static models)."""
+        """lower_case: the text is lowered first. plain: without special tokens (static models).
+        typed: tokens of a pair's second text are marked, where the template says so."""
         try:
             self._rust = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises a bare Exception
@@ -82,6 +91,7 @@ class Tokenizer:
             raise CheckpointError(f"{path}: token id {highest} is outside the model's {vocab_size} embeddings")
         nothing = np.array([], dtype=np.int32)
         self._lower_case = lower_case
+        self._typed = typed
         self._prefix, self._suffix = (nothing, nothing) if plain else self._template()
         self._blank = int(self._rust.token_to_id("[UNK]") or 0) if plain else None
 
@@ -132,7 +142,7 @@ class Tokenizer:
 
     def pair(self, first: str, others: Sequence[str], max_tokens: int | None = None) -> list[Encoding]:
         """(first, other) for a cross-encoder, one Encoding a pair. The longer text loses tokens first, as in
-        transformers' `longest_first`. Tokens of the second text are marked SECOND where the model's template says so."""
+        transformers' `longest_first`. Tokens of the second text are marked SECOND where the template says so."""
         limit = self.max_tokens if max_tokens is None else max_tokens
         template = self._pair_template()
         room = limit - sum(len(part) for part in template)
@@ -160,7 +170,9 @@ class Tokenizer:
         """The special tokens before, between and after the two texts, with marks."""
         bare = self._rust.encode("a", add_special_tokens=False).ids
         full = self._rust.encode("a", "a", add_special_tokens=True)
-        ids = np.array(full.ids, dtype=np.int32) | np.where(np.array(full.type_ids) == 1, SECOND, 0).astype(np.int32)
+        ids = np.array(full.ids, dtype=np.int32) | np.where(
+            np.array(full.type_ids) == 1, SECOND * self._typed, 0
+        ).astype(np.int32)
         plain = ids & ID
         places = [i for i in range(len(plain) - len(bare) + 1) if plain[i : i + len(bare)].tolist() == bare]
         if len(places) != 2:
@@ -197,10 +209,20 @@ def load_tokenizer(source: ModelSource) -> Tokenizer:
         path = static.folder_of(source.folder) or source.folder
         size = static.vocabulary(source.folder)
         return Tokenizer(path / "tokenizer.json", size, spec.max_tokens, plain=True)
-    vocab_size = spec.encoder.vocabulary if spec.encoder else read_config(source.folder).get("vocab_size")
+    vocab_size = read_config(source.folder).get("vocab_size")
     if not isinstance(vocab_size, int):
         raise CheckpointError(f"{source.folder / 'config.json'}: vocab_size is missing")
-    return Tokenizer(source.folder / "tokenizer.json", vocab_size, spec.max_tokens, lower_case=spec.lower_case)
+    path, typed = source.folder / "tokenizer.json", _gives_types(source.folder)
+    return Tokenizer(path, vocab_size, spec.max_tokens, lower_case=spec.lower_case, typed=typed)
+
+
+def _gives_types(folder: Path) -> bool:
+    """Whether transformers' tokenizer of this folder hands token types to the model: its class decides, unless the
+    names of the inputs are written down. The generic classes do not, whatever tokenizer.json says."""
+    settings = optional(folder / "tokenizer_config.json")
+    if names := settings.get("model_input_names"):
+        return "token_type_ids" in names
+    return settings.get("tokenizer_class") not in ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
 def _longest_first(m: int, n: int, room: int) -> tuple[int, int]:

@@ -90,7 +90,7 @@ def _pickle(path: Path) -> dict[str, Tensor]:
         import torch
     except ImportError:
         raise CheckpointError(
-            f"{path} is a pickle, which needs torch to read (pip install 'embedserve[torch]'); a model.safetensors does not"
+            f"{path} is a pickle, which needs torch to read (pip install torch); a model.safetensors does not"
         ) from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

@@ -69,6 +69,7 @@ def load(name: str, settings: Settings) -> Loaded:
     )
     if backend.info.artefact and backend.info.artefact.guard == "skipped":
         notice = f"{notice} this int8 artefact's quality was never judged (--no-guard)".strip()
+    notice = f"{notice} {source.spec.notice}".strip()  # how its files were understood
     return Loaded(source.spec, backend, load_tokenizer(source), source.revision, source.origin, notice)
 
 

@@ -94,8 +94,9 @@ def theta(config: Config, name: str, default: float, layer_type: str | None = No
     if layer_type is not None:
         parameters = parameters.get(layer_type) or {}
     scaling = config.get("rope_scaling") or {}
-    for found in (parameters, scaling):
-        kind = found.get("rope_type", found.get("type", "default"))
+    for given in (parameters, scaling):
+        kind = given.get("rope_type", given.get("type", "default"))
         if kind != "default":
             raise Unsupported(f"rotary embeddings of type {kind!r}")
-    return float(parameters.get("rope_theta", config.get(name, default)))
+    found = parameters.get("rope_theta") or config.get(name)
+    return float(found) if found else default

@@ -5,11 +5,11 @@ Two spellings again: the makers' (model_type `new`, fused qkv and up/gate) and t
 
 from __future__ import annotations
 
-from embedserve.models.architectures.base import Architecture, Config, Head, Part, activation, require, theta
+from embedserve.models.architectures.base import Architecture, Config, Head, Layout, Part, activation, require, theta
 from embedserve.models.architectures.nomic_bert import TRANSFORMERS
 from embedserve.models.encoder import Encoder
 
-OURS = {
+OURS: Layout = {
     "tokens": "embeddings.word_embeddings",
     "types": "embeddings.token_type_embeddings",
     "embedding_norm": "embeddings.LayerNorm",

@@ -15,10 +15,10 @@ What is unusual, for a reader who knows BERT:
 from __future__ import annotations
 
 from embedserve.models.architectures import bert
-from embedserve.models.architectures.base import Architecture, Config, Part, require
+from embedserve.models.architectures.base import Architecture, Config, Layout, Part, require
 from embedserve.models.encoder import Encoder
 
-LAYOUT = {
+LAYOUT: Layout = {
     **{ours: theirs for ours, theirs in bert.LAYOUT.items() if ours != "positions"},
     "layers.{i}.q_norm": "encoder.layer.{i}.attention.self.layer_norm_q",
     "layers.{i}.k_norm": "encoder.layer.{i}.attention.self.layer_norm_k",

@@ -5,10 +5,10 @@ granite-embedding-r2 and gte-modernbert-base are ModernBERTs. The rotary base di
 
 from __future__ import annotations
 
-from embedserve.models.architectures.base import Architecture, Config, Head, Part, activation, theta
+from embedserve.models.architectures.base import Architecture, Config, Head, Layout, Part, activation, theta
 from embedserve.models.encoder import Encoder
 
-LAYOUT = {
+LAYOUT: Layout = {
     "tokens": "embeddings.tok_embeddings",
     "embedding_norm": "embeddings.norm",
     "layers.{i}.q": Part("layers.{i}.attn.Wqkv", 0, 3),

@@ -6,10 +6,19 @@ checkpoint has, and transformers' own.
 
 from __future__ import annotations
 
-from embedserve.models.architectures.base import Architecture, Config, Part, Unsupported, activation, require, theta
+from embedserve.models.architectures.base import (
+    Architecture,
+    Config,
+    Layout,
+    Part,
+    Unsupported,
+    activation,
+    require,
+    theta,
+)
 from embedserve.models.encoder import Encoder
 
-OURS = {
+OURS: Layout = {
     "tokens": "embeddings.word_embeddings",
     "types": "embeddings.token_type_embeddings",
     "embedding_norm": "emb_ln",
