@@ -80,7 +80,7 @@ def _refuse_what_is_not_served(spec: ModelSpec) -> None:
     """What the backends compute and the engine would answer wrongly: refused by name, never approximated."""
     if spec.task == "score":
         raise SetupError(
-            f"{spec.id} is a cross-encoder: it scores pairs of texts and gives no embedding; reranking is not served yet"
+            f"{spec.id} is a cross-encoder: it scores pairs and gives no embedding; reranking is not served yet"
         )
     if any(isinstance(step, Pool) and not step.include_prompt for step in spec.steps):
         raise SetupError(
