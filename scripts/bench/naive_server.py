@@ -51,11 +51,14 @@ class NaiveEmbedder:
         config = json.loads((folder / "config.json").read_text())
         self.is_jina = config.get("position_embedding_type") == "alibi"
         if self.is_jina:
-            from embedserve.models.jina_bert import JinaBert, JinaBertConfig
-            from embedserve.models.loading import read_state
+            from jina_torch import JinaBert, JinaBertConfig
+            from safetensors.torch import load_file
 
             self.model: torch.nn.Module = JinaBert(JinaBertConfig.from_dict(config))
-            state = {name.removeprefix("bert."): value.float() for name, value in read_state(folder).items()}
+            state = {
+                name.removeprefix("bert."): value.float()
+                for name, value in load_file(folder / "model.safetensors").items()
+            }
             self.model.load_state_dict(state, strict=True)
             self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="<pad>")
             self.max_length = 8192

@@ -68,13 +68,14 @@ def _export(folder: Path) -> None:
 def _convert_jina(folder: Path) -> None:
     import openvino
     import torch
-
-    from embedserve.models.jina_bert import JinaBert, JinaBertConfig
-    from embedserve.models.loading import read_state
+    from jina_torch import JinaBert, JinaBertConfig
+    from safetensors.torch import load_file
 
     config = json.loads((folder / "config.json").read_text())
     model = JinaBert(JinaBertConfig.from_dict(config))
-    model.load_state_dict({k.removeprefix("bert."): v.float() for k, v in read_state(folder).items()}, strict=True)
+    model.load_state_dict(
+        {k.removeprefix("bert."): v.float() for k, v in load_file(folder / "model.safetensors").items()}, strict=True
+    )
     ids = torch.ones((2, 12), dtype=torch.long)
     converted = openvino.convert_model(
         model.eval(),

@@ -93,7 +93,7 @@ def test_short_memory_is_reported_as_such(tiny_jina, home, monkeypatch):
     class Session:
         run = fail
 
-    monkeypatch.setattr(torch_backend, "_encoder", fail)
+    monkeypatch.setattr(torch_backend, "_embed", fail)
     monkeypatch.setattr(onnx, "_session", Session())
     openvino._requests.request = Request()
     for backend in (torch_backend, onnx, openvino):

@@ -126,20 +126,10 @@ def test_onnx_without_its_extra_says_what_to_install(tiny_jina, tmp_path, monkey
         load_backend(tiny_jina, backend="onnx", home=tmp_path)
 
 
-def test_the_models_own_onnx_file_is_preferred(tiny_jina, home, tmp_path):
-    import shutil
-
+def test_onnx_runs_a_packed_model_on_at_most_eight_threads(tiny_jina, home):
     import numpy as np
 
-    exported = convert.artefact(tiny_jina, artefacts.ONNX, home).model
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_jina.folder, folder)
-    (folder / "onnx").mkdir()
-    shutil.copy(exported, folder / "onnx" / "model.onnx")
-    backend = load_backend(
-        dataclasses.replace(tiny_jina, folder=folder), backend="onnx", threads=64, home=tmp_path / "home"
-    )
-    assert "onnx/model.onnx of the model" in backend.info.why
+    backend = load_backend(tiny_jina, backend="onnx", threads=64, home=home)
     assert backend.info.threads == 8
-    assert not (tmp_path / "home").exists()
+    assert backend.info.packed
     assert backend.embed([np.arange(3, dtype=np.int32)]).shape == (1, 48)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from embedserve.models.loading import load_encoder
-from embedserve.models.pooling import mean_pool
+from embedserve.backends.select import load_backend
 from embedserve.models.spec import ModelSource
 from embedserve.models.tokenizer import load_tokenizer
 from support.checkpoints import minilm
@@ -28,24 +26,13 @@ def texts() -> list[str]:
     return varied_texts(200)
 
 
-def embed(source: ModelSource, texts: list[str], batch: int = 16) -> np.ndarray:
-    """Unit vectors: the longest texts first, in padded batches, as a server would."""
-    encodings = load_tokenizer(source).encode(texts)
-    encoder = load_encoder(source)
-    order = sorted(range(len(texts)), key=lambda i: -len(encodings[i].ids))
-    vectors = np.empty((len(texts), source.spec.dimension), np.float32)
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        ids = torch.zeros(len(rows), len(encodings[rows[0]].ids), dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for row, i in enumerate(rows):
-            found = encodings[i].ids
-            ids[row, : len(found)] = torch.from_numpy(found)
-            mask[row, : len(found)] = 1
-        with torch.inference_mode():
-            pooled = mean_pool(encoder(ids, mask), mask)
-        vectors[rows] = torch.nn.functional.normalize(pooled).numpy()
-    return vectors
+def embed(source: ModelSource, texts: list[str], home: Path, backend: str = "openvino", batch: int = 16) -> np.ndarray:
+    """Unit vectors, in batches of neighbours, as a server would."""
+    ids = [e.ids for e in load_tokenizer(source).encode(texts)]
+    loaded = load_backend(source, backend=backend, precision="fp32", home=home)
+    rows = np.concatenate([loaded.embed(ids[i : i + batch]) for i in range(0, len(ids), batch)])
+    loaded.close()
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def test_the_texts_are_varied(source, texts):
@@ -58,13 +45,14 @@ def test_the_texts_are_varied(source, texts):
     assert sum(n <= 16 for n in lengths) >= 20
 
 
-def test_two_hundred_varied_texts_equal_sentence_transformers(source, texts):
+@pytest.mark.parametrize("backend", ["openvino", "torch", "onnx"])
+def test_two_hundred_varied_texts_equal_sentence_transformers(source, texts, tmp_path, backend):
     from sentence_transformers import SentenceTransformer
 
     reference = SentenceTransformer(str(source.folder), device="cpu")
     assert reference.max_seq_length == 256  # the package's tokenizer.json says 128: the trap
     wanted = reference.encode(texts, batch_size=16, normalize_embeddings=True)
-    found = embed(source, texts)
+    found = embed(source, texts, tmp_path, backend)
     assert (found * wanted).sum(1).min() > 0.99999
     assert np.abs(found - wanted).max() < 1e-5
 
@@ -78,8 +66,20 @@ def test_token_ids_equal_the_transformers_tokenizer(source, texts):
         assert encoding.ids.tolist() == ids, text[:80]
 
 
-def test_hello_world_has_the_published_values(source):
-    vector = embed(source, ["hello world"])[0]
+def test_through_the_generic_path_it_is_the_same_to_the_bit(source, texts, tmp_path):
+    """The catalog only adds facts: a copy of the folder, described by its own files, gives the same numbers."""
+    import shutil
+
+    from embedserve.models.sources import resolve
+
+    shutil.copytree(source.folder, tmp_path / "copy")
+    generic = resolve(str(tmp_path / "copy"), home=tmp_path)
+    assert generic.origin == "folder"
+    assert (embed(source, texts[:32], tmp_path) == embed(generic, texts[:32], tmp_path)).all()
+
+
+def test_hello_world_has_the_published_values(source, tmp_path):
+    vector = embed(source, ["hello world"], tmp_path)[0]
     assert vector[:5] == pytest.approx([-0.034478, 0.03102, 0.00673, 0.02611, -0.039362], abs=1e-3)
 
 

@@ -15,6 +15,7 @@ from embedserve.errors import CheckpointError, ModelUnavailable
 from embedserve.models import hub, sources
 from embedserve.models.catalog import CATALOG, find
 from embedserve.models.sources import inventory, resolve, resolve_auto, why_not_served
+from embedserve.models.steps import Pool
 from support.checkpoints import TINY, tiny_jina
 
 
@@ -62,7 +63,7 @@ def test_a_position_limit_bounds_the_token_limit(folder, tmp_path):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"position_embedding_type": "absolute", "model_type": "roberta"}, "'roberta'"),
+        ({"position_embedding_type": "absolute", "model_type": "t5"}, "'t5'"),
         ({"feed_forward_type": "original"}, "'alibi' positions is not supported"),
         ({"position_embedding_type": "relative_key"}, "'relative_key'"),
     ],
@@ -73,17 +74,22 @@ def test_another_architecture_is_refused_by_name(folder, tmp_path, config, said)
         resolve(str(folder), home=tmp_path / "home")
 
 
-def test_another_pooling_is_refused_and_not_silently_averaged(folder, tmp_path):
+def test_another_pooling_is_what_the_file_says_and_an_unknown_one_is_refused(folder, tmp_path):
     edit(folder / "1_Pooling" / "config.json", pooling_mode_mean_tokens=False, pooling_mode_cls_token=True)
-    with pytest.raises(CheckpointError, match="only mean pooling"):
+    assert resolve(str(folder), home=tmp_path / "home").spec.steps == (Pool(("cls",)),)
+    edit(folder / "1_Pooling" / "config.json", pooling_mode="attention")
+    with pytest.raises(CheckpointError, match="pooling 'attention' is not known"):
         resolve(str(folder), home=tmp_path / "home")
 
 
-def test_a_further_module_is_refused(folder, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "said"), [("WeightedLayerPooling", "'WeightedLayerPooling' module is not"), ("Dense", "missing or incom")]
+)
+def test_a_module_that_is_not_understood_or_has_no_config_is_refused_by_name(folder, tmp_path, kind, said):
     modules = json.loads((folder / "modules.json").read_text())
-    modules.append({"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    modules.append({"idx": 2, "name": "2", "path": "2_X", "type": f"sentence_transformers.models.{kind}"})
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(CheckpointError, match="'Dense' module"):
+    with pytest.raises(CheckpointError, match=said):
         resolve(str(folder), home=tmp_path / "home")
 
 

@@ -31,7 +31,7 @@ from typing import Any
 from embedserve.backends.base import ArtefactInfo
 from embedserve.models.spec import ModelSource
 
-CONVERTER = 4  # raise it when export.py or convert.py makes another model from the same weights
+CONVERTER = 5  # raise it when convert.py makes another model from the same weights
 ONNX = "onnx"  # in the place of a precision: the float32 model for ONNX Runtime
 FILES = {ONNX: ("model.onnx",)}
 OPENVINO_FILES = ("model.xml", "model.bin")

@@ -1,24 +1,39 @@
 """From a checkpoint to an OpenVINO or ONNX model, in a process of its own.
 
-Converting needs torch (and transformers for BERT), hundreds of megabytes that would stay in a server's memory
-for ever. So `artefact()` starts `python -m embedserve.backends.convert`, which loads the checkpoint strictly,
-wraps it (export.py), converts, saves and exits. An error there is the same error here.
+The graph is written from the checkpoint's numbers (models/graph.py through openvino_ops.py or onnx_ops.py); neither
+torch nor transformers is needed. Then it is believed only after it was run: its vectors of CHECKED short texts of
+random tokens must be those of NumPy's float32 (numpy_ops.py), and the manifest says how far apart they were. That
+guards against what a library's compiler does to a graph; that the statement itself is the published model is held by
+the parity tests against sentence-transformers.
+
+A process of its own, because a conversion holds the model's weights several times over, which would stay in a
+server's memory. An error there is the same error here.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from embedserve import errors
 from embedserve.backends import artefacts
-from embedserve.models.spec import ModelSource, ModelSpec
+from embedserve.backends.base import TokenIds, Vectors
+from embedserve.backends.packing import Feed, pack
+from embedserve.models import graph
+from embedserve.models.parameters import Parameters
+from embedserve.models.spec import ModelSource
 
+CHECKED = 24  # texts
+LONGEST = 24  # tokens of one of them
+LEAST_COSINE = 0.99999  # of fp32; half-precision weights change the vectors by more: HALF
+HALF = 0.999
 _FAILED = 3  # exit code: a JSON error is on stdout
 
 
@@ -30,97 +45,102 @@ def artefact(source: ModelSource, precision: str, home: Path) -> artefacts.Artef
 
 
 def _convert_in_child(source: ModelSource, precision: str, folder: Path) -> dict[str, Any]:
-    order = {
-        "source": dataclasses.asdict(dataclasses.replace(source, folder=str(source.folder))),  # type: ignore[arg-type]
-        "precision": precision,
-        "folder": str(folder),
-    }
     child = subprocess.run(
         [sys.executable, "-m", "embedserve.backends.convert"],
-        input=json.dumps(order),
+        input=pickle.dumps((source, precision, folder)),
         capture_output=True,
-        text=True,
         check=False,
-        env={**os.environ, "CI": "true"},  # OpenVINO's converter then reports nothing to its makers
+        env={**os.environ, "CI": "true"},  # OpenVINO then reports nothing to its makers
     )
-    if child.returncode == _FAILED:
-        report = json.loads(child.stdout.splitlines()[-1])
-        raise getattr(errors, report["type"])(report["message"])
-    if child.returncode != 0:
-        last = "\n".join(child.stderr.strip().splitlines()[-5:])
-        raise errors.ArtefactError(
-            f"converting {source.spec.id} ({precision}) failed (exit code {child.returncode}; EMBEDDING_BACKEND=torch "
-            f"works without a conversion): {last}"
-        )
-    return {}
+    if child.returncode in (0, _FAILED):
+        outcome = pickle.loads(child.stdout)  # our own child's
+        if isinstance(outcome, errors.EmbedServeError):
+            raise outcome
+        return dict(outcome)
+    last = "\n".join(child.stderr.decode(errors="replace").strip().splitlines()[-5:])
+    raise errors.ArtefactError(
+        f"converting {source.spec.id} ({precision}) failed (exit code {child.returncode}; EMBEDDING_BACKEND=torch "
+        f"works without a conversion): {last}"
+    )
 
 
-def convert(source: ModelSource, precision: str, folder: Path) -> None:
-    """Write the artefact's files. OpenVINO's weights are kept in float32 for fp32, else in float16: half the file and
-    half the memory, and nothing lost that bf16 could hold."""
-    import torch
-
-    from embedserve.models.loading import load_encoder
-
-    encoder = load_encoder(source, torch.float32)
+def convert(source: ModelSource, precision: str, folder: Path) -> dict[str, Any]:
+    """Write the artefact's files and compare them with the reference; returns notes. OpenVINO's weights are kept in
+    float32 for fp32, else in float16: half the file and half the memory, and nothing lost that bf16 could hold."""
+    parameters = graph.load_parameters(source)
     target = folder / artefacts.files(precision)[0]
-    with torch.no_grad():
-        if precision == artefacts.ONNX:
-            _to_onnx(encoder, target)
-        else:
-            _to_openvino(encoder, target, half=precision != "fp32")
+    if precision == artefacts.ONNX:
+        from embedserve.backends import onnx_ops
+
+        onnx_ops.build(source.spec, parameters, target)
+        run = _onnx(target)
+    else:
+        run = _openvino(source, parameters, target, half=precision != "fp32")
+    return _compared(source, parameters, run, LEAST_COSINE if precision in ("fp32", artefacts.ONNX) else HALF)
 
 
-def _to_openvino(encoder: Any, target: Path, half: bool) -> None:
+Run = Callable[[Feed], Vectors]
+
+
+def _openvino(source: ModelSource, parameters: Parameters, target: Path, half: bool) -> Run:
     import openvino
-    import torch
 
-    from embedserve.backends.export import packed
+    from embedserve.backends import openvino_ops
 
-    example = {
-        "ids": torch.ones(16, dtype=torch.int32),
-        "positions": torch.arange(16, dtype=torch.int32),
-        "rows": torch.arange(16, dtype=torch.int32).view(2, 8),
-        "back": torch.arange(16, dtype=torch.int32),
-        "mask": torch.ones(2, 8),
-    }
-    shapes = [(name, [-1] * tensor.dim()) for name, tensor in example.items()]
-    traced = torch.jit.trace(packed(encoder), example_kwarg_inputs=example, check_trace=False)
-    model = openvino.convert_model(traced, example_input=example, input=shapes)
-    openvino.save_model(model, target, compress_to_fp16=half)
+    openvino.save_model(openvino_ops.build(source.spec, parameters, half=half), target, compress_to_fp16=False)
+    compiled = openvino.Core().compile_model(target, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    names = [i.get_any_name() for i in compiled.inputs]
+    return lambda feed: np.array(compiled({name: feed[name] for name in names})[0])
 
 
-def _to_onnx(encoder: Any, target: Path) -> None:
-    """The padded form: input_ids and attention_mask (n, L) -> last_hidden_state (n, L, d)."""
-    import torch
+def _onnx(target: Path) -> Run:
+    import onnxruntime
 
-    names = ["input_ids", "attention_mask"]
-    torch.onnx.export(
-        encoder,
-        (torch.ones(2, 8, dtype=torch.int64), torch.ones(2, 8, dtype=torch.int64)),
-        str(target),
-        dynamo=False,
-        opset_version=17,
-        input_names=names,
-        output_names=["last_hidden_state"],
-        dynamic_axes={name: {0: "texts", 1: "tokens"} for name in [*names, "last_hidden_state"]},
-    )
+    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    return lambda feed: np.asarray(session.run(None, {name: feed[name] for name in names})[0])
 
 
-def _source(fields: dict[str, Any]) -> ModelSource:
-    spec: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.pop("spec").items()}
-    return ModelSource(**{**fields, "spec": ModelSpec(**spec), "folder": Path(fields["folder"])})
+def sample(vocabulary: int, longest: int) -> list[TokenIds]:
+    """The texts that a conversion is checked on: the same ones each time, of 1 to `longest` tokens."""
+    pick = np.random.default_rng(0)
+    lengths = [1, longest, *pick.integers(1, longest + 1, CHECKED - 2)]
+    return [pick.integers(0, vocabulary, n).astype(np.int32) for n in lengths]
+
+
+def _compared(source: ModelSource, parameters: Parameters, run: Run, least: float) -> dict[str, Any]:
+    """Raises ArtefactError where the export is not the model."""
+    from embedserve.backends import numpy_ops
+
+    encoder = graph.encoder_of(source.spec)
+    texts = sample(encoder.vocabulary, min(LONGEST, encoder.max_tokens))
+    found, wanted = run(pack(texts)), numpy_ops.embed(source.spec, parameters, texts)
+    worst = float(_closeness(found, wanted, source.spec.task).min())
+    if not worst >= least:  # NaN is a failure too
+        raise errors.ArtefactError(
+            f"the export of {source.spec.id} is not the model: on {len(texts)} texts it is as close as {worst:.6f} to "
+            f"the reference (at least {least}); EMBEDDING_BACKEND=torch does without it"
+        )
+    return {"compared": f"{len(texts)} texts with NumPy's float32", "cosine_worst": round(worst, 8)}
+
+
+def _closeness(found: Vectors, wanted: Vectors, task: str) -> Any:
+    """One number a text: 1 is the same."""
+    if task == "score":
+        return 1 - np.abs(found - wanted)
+    both = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (found, wanted)]
+    return (both[0] * both[1]).sum(axis=1)
 
 
 def main() -> int:
-    order = json.load(sys.stdin)
-    source = _source(order["source"])
+    source, precision, folder = pickle.load(sys.stdin.buffer)
+    outcome: Any
     try:
-        convert(source, order["precision"], Path(order["folder"]))
+        outcome = convert(source, precision, folder)
     except errors.EmbedServeError as error:
-        print(json.dumps({"type": type(error).__name__, "message": error.message}))
-        return _FAILED
-    return 0
+        outcome = error
+    sys.stdout.buffer.write(pickle.dumps(outcome))
+    return _FAILED if isinstance(outcome, errors.EmbedServeError) else 0
 
 
 if __name__ == "__main__":

@@ -42,8 +42,9 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,
             "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
         }
-        self._spec = spec
         self._model = openvino.Core().compile_model(artefact.model, "CPU", options)
+        self._inputs = [i.get_any_name() for i in self._model.inputs]
+        self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()
         self._gate = threading.Condition()
         self._running = 0
@@ -66,7 +67,9 @@ class OpenVinoBackend:
             if request is None:
                 request = self._requests.request = self._model.create_infer_request()
             try:
-                results = request.infer(pack(sequences), share_inputs=True, share_outputs=True)
+                feed = pack(sequences)
+                inputs = {name: feed[name] for name in self._inputs}
+                results = request.infer(inputs, share_inputs=True, share_outputs=True)
                 return np.array(results[0], dtype=np.float32, order="C")
             except MemoryError as error:
                 raise OutOfMemory(f"no memory for {len(sequences)} texts") from error
@@ -76,8 +79,7 @@ class OpenVinoBackend:
                 raise InferenceFailed(f"OpenVINO: {str(error).strip().splitlines()[-1]}") from error
 
     def activation_bytes(self, count: int, length: int) -> int:
-        width = self._spec.dimension
-        return count * length * (width * 60 + length * 8)
+        return count * length * (self._width * 60 + length * 8)
 
     def release_memory(self) -> None:
         """Waits for the running batches, then frees the buffers between layers (they come back when needed)."""

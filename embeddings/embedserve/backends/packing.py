@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedserve.backends.base import TokenIds
+from embedserve.models.tokenizer import ID, PROMPT, SECOND
 
 STEP = 16  # small sizes are rounded up to a multiple of this
 
@@ -31,29 +32,43 @@ def round_up(size: int) -> int:
     return -(-size // step) * step
 
 
-def pack(sequences: Sequence[TokenIds]) -> Feed:
-    """The inputs of a packed model (export.py) for n texts with T tokens in all, the longest of length L.
+def pack(sequences: Sequence[TokenIds], *, rounded: bool = True) -> Feed:
+    """The inputs of a packed model for n texts with T tokens in all, the longest of length L.
 
-    ids, positions, back: (T',) int32; rows: (n, L') int32; mask: (n, L') float32, 1 where a token is real.
-    Filling tokens (T' - T of them) are looked at by nobody.
+    ids, positions, types, back: (T',) int32; rows: (n, L') int32; first, last: (n,) int32; mask, pooled, places:
+    (n, L') float32, 1 where a token is real, 1 where it is pooled, its place from 1 where it is pooled.
+    Filling tokens (T' - T of them) are looked at by nobody. rounded: T' and L' are; otherwise they are T and L.
     """
     lengths = np.array([len(s) for s in sequences])
-    total = int(lengths.sum())
-    padded = round_up(total)
-    width = round_up(int(lengths.max()))
+    total, longest = int(lengths.sum()), int(lengths.max())
+    padded, width = (round_up(total), round_up(longest)) if rounded else (total, longest)
     columns = np.arange(width, dtype=np.int32)
     real = columns[None, :] < lengths[:, None]
     starts = (np.cumsum(lengths) - lengths).astype(np.int32)
     text, column = np.nonzero(real)
-    ids, positions, back = (np.zeros(padded, dtype=np.int32) for _ in range(3))
+    ids, positions, types, back = (np.zeros(padded, dtype=np.int32) for _ in range(4))
     np.concatenate(sequences, out=ids[:total])
     positions[:total] = column
     back[:total] = text * width + column
     rows = np.where(real, starts[:, None] + columns[None, :], 0).astype(np.int32)
+    mask = real.astype(np.float32)
+    pooled, first, last = mask, starts, starts + lengths.astype(np.int32) - 1
+    if ids[:total].max(initial=0) > ID:  # some ids carry marks
+        is_prompt = (ids & PROMPT) != 0
+        types[:total] = (ids[:total] & SECOND) != 0
+        ids &= ID
+        if is_prompt.any():
+            pooled = mask * ~is_prompt[rows]
+            first = starts + pooled.argmax(1).astype(np.int32)
     return {
         "ids": ids,
         "positions": positions,
+        "types": types,
         "rows": rows,
         "back": back,
-        "mask": real.astype(np.float32),
+        "mask": mask,
+        "pooled": pooled,
+        "places": pooled * (columns + 1).astype(np.float32),
+        "first": first,
+        "last": last.astype(np.int32),
     }

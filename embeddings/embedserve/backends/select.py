@@ -1,5 +1,6 @@
 """Chooses backend and precision for a model on this machine, and says why.
 
+    a static model                           -> static: a table in NumPy
     a GPU (cuda, mps)                        -> torch, bf16 (fp16 where the GPU has no bf16)
     a CPU that OpenVINO serves (x86-64, ARM) -> openvino: int8 artefact, else bf16 where native, else fp32
     any other                                -> onnx if installed, else torch fp32
@@ -10,6 +11,7 @@ chosen is the only one imported.
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from embedserve.backends import artefacts
 from embedserve.backends.base import Backend
 from embedserve.errors import ArtefactError, SettingsError
 from embedserve.machine import cpu
+from embedserve.models import static
+from embedserve.models.architectures import named
 from embedserve.models.spec import ModelSource
 
 OPENVINO_MACHINES = ("x86_64", "amd64", "arm64", "aarch64")
@@ -34,13 +38,21 @@ def load_backend(
     home: Path,
 ) -> Backend:
     """Load `source`. Raises SetupError when what is pinned cannot be had here."""
+    if source.spec.architecture == static.ARCHITECTURE:
+        return _static(source, backend, precision, device)
     threads = threads or cpu.usable_cores()
     device = _device(backend, device)
     name, reason = _backend(backend, device)
     if device != "cpu" and name != "torch":
         raise SettingsError(f"EMBEDDING_DEVICE={device} needs EMBEDDING_BACKEND=torch; {name} runs on the CPU")
     if name == "openvino":
-        return _openvino(source, precision, threads, home, reason)
+        try:
+            return _openvino(source, precision, threads, home, reason)
+        except ArtefactError as error:
+            if backend != "auto" or precision == "int8" or importlib.util.find_spec("torch") is None:
+                raise
+            reason = f"the export to OpenVINO failed ({error.message})"
+            return _torch(source, precision, device, threads, reason)
     if name == "onnx":
         return _onnx(source, precision, onnx_threads or threads, home, reason)
     return _torch(source, precision, device, threads, reason)
@@ -94,21 +106,32 @@ def _openvino(source: ModelSource, precision: str, threads: int, home: Path, rea
 
 def _onnx(source: ModelSource, precision: str, threads: int, home: Path, reason: str) -> Backend:
     from embedserve.backends import convert
-    from embedserve.backends.onnx_backend import OnnxBackend, model_file, require_onnxruntime
+    from embedserve.backends.onnx_backend import OnnxBackend, require_onnxruntime
 
     require_onnxruntime()
     if precision not in ("auto", "fp32"):
         raise SettingsError(f"EMBEDDING_PRECISION={precision}: the onnx backend runs fp32 only")
-    model = model_file(source)
-    which = f"{model.relative_to(source.folder)} of the model" if model else "exported from our own module"
-    model = model or convert.artefact(source, artefacts.ONNX, home).model
-    return OnnxBackend(source, model, threads=threads, why=f"onnx: {reason}; fp32: {which}")
+    artefact = convert.artefact(source, artefacts.ONNX, home)
+    return OnnxBackend(artefact, source.spec, threads=threads, why=f"onnx: {reason}; fp32: the only one it runs")
+
+
+def _static(source: ModelSource, backend: str, precision: str, device: str) -> Backend:
+    """A table needs no inference library; what else is pinned would be ignored, so it is refused."""
+    if backend != "auto" or precision not in ("auto", "fp32") or device not in ("auto", "cpu"):
+        raise SettingsError(
+            f"{source.spec.id} is a static model: it runs without an inference library, in fp32, on the CPU; leave "
+            "EMBEDDING_BACKEND, EMBEDDING_PRECISION and EMBEDDING_DEVICE at auto"
+        )
+    from embedserve.backends.static_backend import StaticBackend
+
+    return StaticBackend(source, why="static: a table of token vectors, no inference library is needed")
 
 
 def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str, str]:
     """The precision on the CPU and why. Refuses bf16 where the CPU would emulate it."""
     features = cpu.features()
     if precision == "fp16":
+        _allowed(source, precision)
         raise SettingsError("EMBEDDING_PRECISION=fp16 is for GPUs; on a CPU take bf16, fp32 or int8")
     if precision == "bf16" and not features.bf16:
         raise SettingsError(
@@ -133,9 +156,10 @@ def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str
 
 def _allowed(source: ModelSource, precision: str) -> None:
     if precision not in source.spec.dtypes:
+        why = named(source.spec.architecture).why_not
         raise SettingsError(
             f"EMBEDDING_PRECISION={precision} is wrong for {source.spec.id}: its weights allow "
-            f"{', '.join(source.spec.dtypes)}"
+            f"{', '.join(source.spec.dtypes)}" + (f" ({why})" if why else "")
         )
 
 

@@ -1,8 +1,8 @@
-"""PyTorch: the reference, and the way to CUDA and MPS devices.
+"""PyTorch: the way to CUDA and MPS devices, and a second opinion on a CPU.
 
-Texts of a micro-batch are sorted by length and cut into groups of about equal length, so that little is
-padding. On a GPU the groups are larger, inputs and results go through pinned memory, and the only wait is at
-the end. Long texts: the encoder itself attends by blocks of queries (models/jina_bert.py).
+Texts of a micro-batch are sorted by length and cut into groups of about equal length, so that attention's rectangles
+hold little padding; everything else runs packed. On a GPU the groups are larger, inputs and results go through pinned
+memory, and the only wait is at the end.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import torch
 
 from embedserve.backends.base import BackendInfo, TokenIds, Vectors
 from embedserve.backends.grouping import groups
+from embedserve.backends.packing import pack
+from embedserve.backends.torch_ops import Store, TorchOps
 from embedserve.errors import OutOfMemory
-from embedserve.models.loading import load_encoder
-from embedserve.models.pooling import mean_pool
+from embedserve.models import graph
 from embedserve.models.spec import ModelSource
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -32,7 +33,7 @@ class TorchBackend:
         self._spec = source.spec
         if self._device.type == "cpu":
             torch.set_num_threads(threads)
-        self._encoder = load_encoder(source, DTYPES[precision]).to(self._device)
+        self._store = Store(graph.load_parameters(source), DTYPES[precision], self._device)
         self._lock = threading.Lock()
         on_cpu = self._device.type == "cpu"
         self.info = BackendInfo(
@@ -62,24 +63,31 @@ class TorchBackend:
         pinned = self._device.type == "cuda"
         result = torch.empty(len(sequences), self.info.dimension, dtype=torch.float32, pin_memory=pinned)
         order: list[int] = []
-        pooled: list[torch.Tensor] = []
+        rows: list[torch.Tensor] = []
         for group in groups([len(s) for s in sequences], GROUP_TOKENS[self._device.type]):
-            ids, mask = _rectangle([sequences[i] for i in group], pinned)
-            mask = mask.to(self._device, non_blocking=True)
-            hidden = self._encoder(ids.to(self._device, non_blocking=True), mask)
-            pooled.append(mean_pool(hidden, mask))
+            ops = TorchOps(self._store, self._feed([sequences[i] for i in group], pinned))
+            rows.append(graph.vectors(ops, self._spec).float())
             order += group
-        result.copy_(torch.cat(pooled), non_blocking=pinned)
+        result.copy_(torch.cat(rows), non_blocking=pinned)
         if pinned:
             torch.cuda.current_stream(self._device).synchronize()
         vectors = np.empty((len(sequences), self.info.dimension), dtype=np.float32)
         vectors[order] = result.numpy()
         return vectors
 
+    def _feed(self, sequences: Sequence[TokenIds], pinned: bool) -> dict[str, torch.Tensor]:
+        """The packed inputs on the device; indices as int64."""
+        feed = {}
+        for name, values in pack(sequences, rounded=False).items():
+            tensor = torch.from_numpy(np.ascontiguousarray(values))
+            tensor = tensor if tensor.is_floating_point() else tensor.long()
+            feed[name] = (tensor.pin_memory() if pinned else tensor).to(self._device, non_blocking=pinned)
+        return feed
+
     def activation_bytes(self, count: int, length: int) -> int:
         size = DTYPES[self.info.precision].itemsize
         attention = min(count * length * length * 16 * 4, 256 * 1024 * 1024)
-        return count * length * self._spec.dimension * 16 * size + attention
+        return count * length * graph.encoder_of(self._spec).width * 16 * size + attention
 
     def release_memory(self) -> None:
         if self._device.type == "cuda":
@@ -89,16 +97,5 @@ class TorchBackend:
 
     def close(self) -> None:
         with self._lock:
-            del self._encoder
+            del self._store
         self.release_memory()
-
-
-def _rectangle(sequences: Sequence[TokenIds], pinned: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """ids and mask [n, L] int64, padded with 0 (the mask hides it)."""
-    width = max(len(s) for s in sequences)
-    ids = torch.zeros(len(sequences), width, dtype=torch.int64, pin_memory=pinned)
-    mask = torch.zeros(len(sequences), width, dtype=torch.int64, pin_memory=pinned)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.from_numpy(np.asarray(sequence, dtype=np.int64))
-        mask[row, : len(sequence)] = 1
-    return ids, mask

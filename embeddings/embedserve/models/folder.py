@@ -1,9 +1,8 @@
-"""What a folder of model files says about itself: architecture, dimension, token limit, pooling, prompts.
+"""What a folder of model files says about itself, as a `ModelSpec`: architecture, dimension, limits, pooling, prompts.
 
-Read from `config.json` and the sentence-transformers files beside it (`modules.json`,
-`sentence_bert_config.json`, `1_Pooling/config.json`, `config_sentence_transformers.json`). `auto_map`, the
-pointer to code in another repository, is never followed: what the architecture is follows from the config's
-own fields, and strict loading (loading.py) catches a config that lies. Reads no weights, except to hash them.
+`auto_map`, the pointer to code in another repository, is never followed: what the architecture is follows from the
+config's own fields (architectures/), what comes after it from the sentence-transformers files (layout.py), and strict
+loading (parameters.py) catches a config that lies. Reads no weights, except to hash them.
 """
 
 from __future__ import annotations
@@ -12,28 +11,28 @@ import hashlib
 import json
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from embedserve.errors import CheckpointError
+from embedserve.models import architectures, layout, static
+from embedserve.models.architectures.base import Unsupported
+from embedserve.models.encoder import Encoder
+from embedserve.models.layout import read_json
 from embedserve.models.spec import ModelSpec
+from embedserve.models.steps import dimension
+from embedserve.models.weights import INDEX, PICKLE, SAFETENSORS, shards
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is loaded
+WEIGHTS = (SAFETENSORS, INDEX, PICKLE)  # the first that is there is loaded
 REQUIRED = ("config.json", "tokenizer.json")
 DESCRIPTION = (
     "modules.json",
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
-    "1_Pooling/config.json",
+    "tokenizer_config.json",
 )
-
-
-def read_json(path: Path) -> Any:
-    """The file's content; CheckpointError that names the file if it is missing or torn."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+LARGEST_LIMIT = 32768  # tokens of one text, whatever a model's files allow: attention's memory grows with the square
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -50,74 +49,68 @@ def weights_file(folder: Path) -> Path | None:
 
 def missing_files(folder: Path) -> list[str]:
     """The names of the files that a model cannot do without and that are not in the folder."""
+    if (path := static.folder_of(folder)) is not None:
+        return static.missing_files(path)
     missing = [name for name in REQUIRED if not (folder / name).is_file()]
-    return missing if weights_file(folder) else [*missing, WEIGHTS[0]]
+    if weights_file(folder) is None:
+        missing.append(WEIGHTS[0])
+    return missing + [name for name in shards(folder) if not (folder / name).is_file()]
 
 
 def describe(folder: Path, model_id: str) -> ModelSpec:
     """The spec of the model in a folder. Raises CheckpointError where we could not serve it rightly."""
+    if static.folder_of(folder) is not None:
+        return static.describe(folder, model_id)
     config = read_config(folder)
-    architecture, limit = _architecture(config, folder)
-    _check_modules(folder)
-    settings = _optional(folder / "sentence_bert_config.json")
-    if settings.get("do_lower_case"):
-        raise CheckpointError(f"{folder}: `do_lower_case` outside the tokenizer is not supported")
-    limits = [limit, settings.get("max_seq_length")]
+    architecture = architectures.of(config)
+    if architecture is None:
+        raise CheckpointError(
+            f"{folder}: model_type {config.get('model_type')!r}{_positions(config)} is not supported; understood are "
+            f"{', '.join(known.title for known in architectures.ALL)} and static models. It would need a file in "
+            "embedserve/models/architectures"
+        )
     try:
-        dimension = int(config["hidden_size"])
-        max_tokens = min(int(n) for n in limits if n)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: hidden_size or the token limit is missing ({error!r})") from error
-    prompts = _optional(folder / "config_sentence_transformers.json").get("prompts") or {}
+        encoder = architecture.read(config)
+    except Unsupported as error:
+        raise CheckpointError(f"{folder}: {architecture.title} with {error} is not supported") from error
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error!r}") from error
+    found = layout.read(folder, config, architecture, encoder)
+    max_tokens = min(n for n in (encoder.max_tokens, found.max_tokens, LARGEST_LIMIT) if n)
+    width = dimension(found.steps, encoder.width)
     return ModelSpec(
         id=model_id,
-        architecture=architecture,
-        dimension=dimension,
+        architecture=architecture.name,
+        dimension=width,
         max_tokens=max_tokens,
-        prompts={name: text for name, text in prompts.items() if text},
+        encoder=_limited(encoder, max_tokens),
+        steps=found.steps,
+        task="score" if found.task == "score" else "embed",
+        lower_case=found.lower_case,
+        notice=f"{model_id}: {found.notice}" if found.notice else "",
+        prompts=found.prompts,
+        default_prompt=found.default_prompt,
+        matryoshka=(width, found.truncate_dim) if found.truncate_dim and found.truncate_dim < width else (),
+        dtypes=architecture.dtypes,
     )
 
 
-def _architecture(config: dict[str, Any], folder: Path) -> tuple[Any, int | None]:
-    """(architecture, token limit of the config). ALiBi has no position table: its limit is a promise."""
-    positions = config.get("position_embedding_type", "absolute")
-    kind = config.get("model_type")
-    limit = config.get("max_position_embeddings")
-    if positions == "alibi" and config.get("feed_forward_type") == "geglu":
-        return "jina_bert", limit
-    if kind == "bert" and positions == "absolute" and not config.get("is_decoder"):
-        return "bert", limit
-    raise CheckpointError(
-        f"{folder}: model_type {kind!r} with {positions!r} positions is not supported; supported are BERT "
-        "(absolute positions) and JinaBERT v2 (alibi, geglu)"
-    )
+def _positions(config: dict[str, Any]) -> str:
+    kind = config.get("position_embedding_type", "absolute")
+    return "" if kind == "absolute" else f" with {kind!r} positions"
 
 
-def _check_modules(folder: Path) -> None:
-    """Only Transformer + mean Pooling (+ Normalize) is served; anything else would be silently wrong."""
-    path = folder / "modules.json"
-    if not path.is_file():
-        return  # sentence-transformers' own default is Transformer + mean Pooling
-    for module in read_json(path):
-        kind = str(module.get("type", "")).rpartition(".")[2]
-        if kind not in ("Transformer", "Pooling", "Normalize"):
-            raise CheckpointError(f"{path}: a {kind!r} module is not supported")
-        if kind == "Pooling":
-            pooling = _optional(folder / str(module.get("path", "1_Pooling")) / "config.json")
-            modes = [k for k, on in pooling.items() if k.startswith("pooling_mode_") and on]
-            modes = modes or [str(pooling.get("pooling_mode", "mean"))]
-            if modes not in (["pooling_mode_mean_tokens"], ["mean"]) or pooling.get("include_prompt", True) is False:
-                raise CheckpointError(f"{path}: only mean pooling of all tokens is supported, not {modes}")
-
-
-def _optional(path: Path) -> dict[str, Any]:
-    content = read_json(path) if path.is_file() else {}
-    return content if isinstance(content, dict) else {}
+def _limited(encoder: Encoder, max_tokens: int) -> Encoder:
+    """Tables of distances and rotations need to be no longer than the longest text."""
+    return replace(encoder, max_tokens=min(encoder.max_tokens, max_tokens))
 
 
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_OF_A_MODULE = (".json", ".safetensors", ".bin")
 
 
 def content_revision(folder: Path, home: Path) -> str:
@@ -127,7 +120,8 @@ def content_revision(folder: Path, home: Path) -> str:
     first start reads the weights twice.
     """
     weights = weights_file(folder)
-    names = [*REQUIRED, *DESCRIPTION, *([weights.name] if weights else [])]
+    names = [*REQUIRED, *DESCRIPTION, *([weights.name] if weights else []), *shards(folder)]
+    names += [str(path.relative_to(folder)) for path in folder.glob("[0-9]*_*/*") if path.suffix in _OF_A_MODULE]
     remembered_at = home / "hashes.json"
     try:
         remembered = json.loads(remembered_at.read_text(encoding="utf-8"))

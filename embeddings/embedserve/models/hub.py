@@ -22,13 +22,15 @@ from typing import Any
 
 from embedserve.errors import ModelUnavailable
 from embedserve.models.folder import DESCRIPTION, REQUIRED, WEIGHTS, file_sha256, missing_files
+from embedserve.models.weights import INDEX
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 TIMEOUT = 10.0  # seconds without a byte after which the hub counts as not answering
 ATTEMPTS = 5  # tries in a row that bring no byte
 _SPARE_DISK = 64 * 1024 * 1024
-_POOLING_CONFIG = re.compile(r"^\d+_\w+/config\.json$")
+_MODULE_FILE = re.compile(r"^\d+_\w+/(config\.json|tokenizer\.json|model\.safetensors|pytorch_model\.bin)$")
+_SHARD = re.compile(r"^model-\d+-of-\d+\.safetensors$")
 
 
 def cached(hub_id: str, revision: str | None) -> tuple[Path, str] | None:
@@ -122,13 +124,24 @@ class _Meter:
 def _wanted(siblings: list[Any], hub_id: str) -> list[Any]:
     """The files to fetch, the weights last."""
     by_name = {s.rfilename: s for s in siblings}
-    weights = next((by_name[name] for name in WEIGHTS if name in by_name), None)
-    absent = [name for name in REQUIRED if name not in by_name]
-    if weights is None or absent:
-        lacking = ", ".join([*absent, *([] if weights else [" or ".join(WEIGHTS)])])
+    modules = [n for n in by_name if _MODULE_FILE.match(n)]
+    modules = [
+        n for n in modules if n.replace("pytorch_model.bin", "model.safetensors") not in modules or "bin" not in n
+    ]
+    weights = next((name for name in WEIGHTS if name in by_name), None)
+    is_static = any(n.endswith("/tokenizer.json") for n in modules) or _has_no_config(by_name)
+    absent = [] if is_static else [name for name in REQUIRED if name not in by_name]
+    if (weights is None and not is_static) or absent:
+        lacking = ", ".join([*absent, *([] if weights else [" or ".join((WEIGHTS[0], WEIGHTS[-1]))])])
         raise ModelUnavailable(f"{hub_id} cannot be served: it has no {lacking}")
-    described = [n for n in by_name if n in DESCRIPTION or _POOLING_CONFIG.match(n)]
-    return [*(by_name[n] for n in (*REQUIRED, *described)), weights]
+    small = [n for n in (*REQUIRED, *DESCRIPTION) if n in by_name]
+    shards = [n for n in by_name if _SHARD.match(n)] if weights == INDEX else []
+    return [by_name[n] for n in (*small, *modules, *shards, *([weights] if weights else []))]
+
+
+def _has_no_config(by_name: dict[str, Any]) -> bool:
+    """A static model as sentence-transformers saves it: modules.json and a table, no encoder's config."""
+    return "config.json" not in by_name and "modules.json" in by_name and "tokenizer.json" in by_name
 
 
 def _get(hub_id: str, commit: str, file: Any, meter: _Meter) -> None:

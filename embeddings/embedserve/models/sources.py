@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from embedserve.errors import CheckpointError, ModelUnavailable
@@ -153,7 +154,21 @@ def _checked(source: ModelSource) -> ModelSource:
             f"{folder} is not {spec.id}: it is {found.architecture} with {found.dimension} dimensions, "
             f"not {spec.architecture} with {spec.dimension}"
         )
-    return source
+    return replace(source, spec=_merged(spec, found))
+
+
+def _merged(known: ModelSpec, found: ModelSpec) -> ModelSpec:
+    """The catalog's facts, with what only the files tell."""
+    return replace(
+        known,
+        encoder=found.encoder,
+        steps=found.steps,
+        lower_case=found.lower_case,
+        max_tokens=min(known.max_tokens, found.max_tokens),
+        prompts=known.prompts or found.prompts,
+        default_prompt=known.default_prompt or found.default_prompt,
+        dtypes=tuple(d for d in known.dtypes if d in found.dtypes),
+    )
 
 
 def _from_folder(folder: Path, home: Path) -> ModelSource:
@@ -164,10 +179,6 @@ def _from_folder(folder: Path, home: Path) -> ModelSource:
 
 
 def _from_hub(hub_id: str, folder: Path, commit: str) -> ModelSource:
-    if not (folder / "modules.json").is_file():
-        raise CheckpointError(
-            f"{hub_id} has no modules.json (it is no sentence-transformers model), so how to pool is unknown"
-        )
     return ModelSource(describe(folder, hub_id), folder, "hub", commit)
 
 

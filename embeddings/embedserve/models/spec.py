@@ -6,12 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from embedserve.models.encoder import Encoder
+from embedserve.models.steps import MEAN, Step
+
 
 @dataclass(frozen=True)
 class ModelSpec:
     """One model of the catalog, or one described by a folder's own config.
 
-    architecture: `jina_bert` is our own implementation; `bert` and others go through transformers.
+    architecture: a name of architectures/, or `static` (a table of token vectors, no encoder).
+    encoder, steps, lower_case: what the model's own files say; a catalog entry has none until they were read.
+    task: `embed` gives vectors; `score` gives a row of scores for a pair of texts (a cross-encoder).
+    notice: what a user should know of how the files were understood.
     prompts: name -> prefix put before the text (`query`, `document`, ...); empty: the model has none.
     matryoshka: dimensions the model was trained to be cut to, the full one included; empty: none.
     dtypes: the precisions that are right for the weights (EmbeddingGemma overflows in fp16, say).
@@ -19,13 +25,17 @@ class ModelSpec:
     """
 
     id: str
-    architecture: Literal["jina_bert", "bert"]
+    architecture: str
     dimension: int
     max_tokens: int
     aliases: tuple[str, ...] = ()
     hub_id: str | None = None
     revision: str | None = None
-    pooling: Literal["mean"] = "mean"
+    encoder: Encoder | None = None
+    steps: tuple[Step, ...] = MEAN
+    task: Literal["embed", "score"] = "embed"
+    lower_case: bool = False
+    notice: str = ""
     prompts: dict[str, str] = field(default_factory=dict)
     matryoshka: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16", "int8")
@@ -35,6 +45,8 @@ class ModelSpec:
     sha256: dict[str, str] = field(default_factory=dict)
     license: str = ""
     size_bytes: int = 0  # download size
+    good_for: str = ""  # one line for `embedserve models`
+    gated: bool = False  # the hub wants its licence accepted first
 
     @property
     def names(self) -> tuple[str, ...]:

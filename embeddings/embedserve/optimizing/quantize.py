@@ -35,9 +35,11 @@ def quantize(fp32: Path, ids: Sequence[TokenIds], folder: Path, progress: Callab
 
     def feed(sequence: TokenIds) -> Feed:
         progress(1)
-        return pack([sequence])
+        feed = pack([sequence])
+        return {name: feed[name] for name in names}
 
     model = openvino.Core().read_model(fp32)
+    names = [i.get_any_name() for i in model.inputs]
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws bars of its own there
         quantised = nncf.quantize(
             model,

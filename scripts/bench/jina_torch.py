@@ -1,4 +1,6 @@
-"""jina-embeddings-v2 ("JinaBERT v2, QK-post-norm") in plain PyTorch: no remote code, no transformers.
+"""jina-embeddings-v2 in plain padded PyTorch: the module that the baselines run (naive_server.py, st_server.py).
+
+The server itself runs embedserve/models/architectures/jina_bert.py.
 
 What is unusual, for a reader who knows BERT:
 
@@ -22,7 +24,7 @@ an aligned mask and few launches: there the mask of bias and padding is made for
 MASK_BYTES. A trace (torch.jit.trace, openvino.convert_model) records the same in one block: one op a layer,
 right for any length, with a mask of n * heads * L * L numbers.
 
-It does not pool, normalise, tokenise or read files: see pooling.py, tokenizer.py and loading.py.
+It does not pool, normalise, tokenise or read files.
 """
 
 from __future__ import annotations
