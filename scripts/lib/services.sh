@@ -227,9 +227,9 @@ ask_before_stop() { # ask_before_stop SERVICES
   [ -n "${STOP_YES:-}" ] || [ ! -t 0 ] || [ ! -t 1 ] && return 0
   [ -n "$(where_runs "${1##* }")" ] || return 0
   http_get "$(url_of jina)/health"
-  active=$(json_field requests_active <<<"$HTTP_BODY") waiting=$(json_field texts_waiting <<<"$HTTP_BODY")
+  active=$(json_field requests_active <<<"$HTTP_BODY") waiting=$(json_field requests_waiting <<<"$HTTP_BODY")
   case ${active:-0}${waiting:-0} in *[!0-9]* | 00) return 0 ;; esac
-  say "The embedding server is at work: $active requests, $waiting texts waiting. An index may be running against it."
+  say "The embedding server is at work: $active requests, $waiting waiting. An index may be running against it."
   printf 'Stop all the same? [y/N] '
   read -r answer
   case $answer in y | Y | yes) ;; *) say "nothing was stopped." && exit 1 ;; esac

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -156,8 +157,11 @@ def test_on_a_terminal_stop_asks_before_it_interrupts_an_index(ready, answer, co
         command = [str(ready.manage), "stop", "jina"]
         process = subprocess.Popen(command, env=ready.env, stdin=terminal, stdout=terminal, stderr=terminal)
         seen = b""
+        deadline = time.monotonic() + 30
         while b"[y/N]" not in seen:
-            seen += os.read(master, 1000)
+            assert time.monotonic() < deadline, seen.decode(errors="replace")
+            if select.select([master], [], [], 0.2)[0]:
+                seen += os.read(master, 1000)
         assert b"An index may be running against it" in seen
         os.write(master, answer.encode() + b"\n")
         client.sendall(b'ut": "x"}')

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
 from embedserve.scaling.autoscaling import BacklogPolicy
@@ -17,6 +16,7 @@ from embedserve.scaling.options import ScaleOptions
 from embedserve.scaling.replica import Replica, RoutedReplica
 from embedserve.scaling.router import Router
 from embedserve.settings import load_settings, parse_size
+from ray import serve
 
 
 def build(options: ScaleOptions) -> serve.Application:
