@@ -39,7 +39,7 @@ def test_a_real_service_and_a_real_qdrant_pass_and_a_collection_that_does_not_fi
     with embedded_qdrant(tmp_path) as qdrant, minilm_service() as service:
         client = QdrantClient(url=qdrant.url, check_compatibility=False)
         vectors = models.VectorParams(size=768, distance=models.Distance.COSINE)
-        client.create_collection("ws-0123456789abcdef", vectors_config=vectors)
+        client.create_collection("embedserve-0123456789abcdef", vectors_config=vectors)
         code, lines = doctor("--embeddings-url", service.url + "/v1", "--qdrant-url", qdrant.url)
     assert code == 0
     assert {line["check"]: line["status"] for line in lines} == {
@@ -48,7 +48,9 @@ def test_a_real_service_and_a_real_qdrant_pass_and_a_collection_that_does_not_fi
     }  # fmt: skip
     assert "differ from the published ones by at most 0.0" in of(lines, "embedding")[0]["message"]
     [line] = of(lines, "collection")
-    assert line["message"].startswith("ws-0123456789abcdef: 0 points of 768 dimensions, but the service gives 384")
+    assert line["message"].startswith(
+        "embedserve-0123456789abcdef: 0 points of 768 dimensions, but the service gives 384"
+    )
     assert "index --recreate" in line["advice"]
 
 

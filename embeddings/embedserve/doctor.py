@@ -225,8 +225,9 @@ def _collection_problem(found: Overview, dimensions: set[int]) -> Line | None:
     if dimensions and found.dimension not in dimensions:
         served = " or ".join(map(str, sorted(dimensions)))
         message = f"{what}, but the service gives {served}: it cannot be searched with it"
-        return Line("collection", "warn", message, "serve its model, or in its folder: embedserve index --recreate .")
-    if found.complete is False:
+        anew = "in its folder: embedserve index --recreate ." if found.own else "index again in the editor"
+        return Line("collection", "warn", message, f"serve its model, or {anew}")
+    if found.complete is False and found.own:
         return Line("collection", "warn", f"{what}; its indexing was stopped", "in its folder: embedserve index .")
     return None
 
@@ -234,7 +235,7 @@ def _collection_problem(found: Overview, dimensions: set[int]) -> Line | None:
 async def _look(where: Connection) -> tuple[str, list[Overview]]:
     client = where.qdrant()
     try:
-        return await overview(client, where.qdrant_url)
+        return await overview(client)
     finally:
         await client.close()
 

@@ -105,7 +105,7 @@ def make_corpus(source: Path, target: Path, wanted: int) -> list[Pair]:
 async def measure(args: argparse.Namespace, source: Path, folder: Path) -> dict[str, Any]:
     pairs = make_corpus(source, folder, args.pairs)
     where = connection(args)
-    store, embedder = Store(where.qdrant(), where.qdrant_url, str(folder)), where.embedder()
+    store, embedder = Store(where.qdrant(), str(folder)), where.embedder()
     report = Report(str(folder), store.collection)
     with Display() as display:
         try:
@@ -116,7 +116,7 @@ async def measure(args: argparse.Namespace, source: Path, folder: Path) -> dict[
         finally:
             await store.drop()
             await embedder.close()
-            await store.client.close()
+            await store.qdrant.close()
     return {"model": report.model, "files": report.files, "chunks": report.chunks, **figures(pairs)}
 
 
@@ -124,20 +124,20 @@ async def ask(batches: Iterator[list[Pair]], store: Store, embedder: Embedder, d
     for batch in batches:
         vectors = await embedder.embed([pair.question for pair in batch])
         for pair, vector in zip(batch, vectors.tolist(), strict=True):
-            judge(pair, await store.query(vector, DEPTH, None, ()))
-            display.advance(1, "questions")
+            judge(pair, await store.query(vector, DEPTH, None))
+            display.advance(1)
 
 
 def judge(pair: Pair, points: list[Any]) -> None:
     wrong = []
     for rank, point in enumerate(points, 1):
-        payload = point.payload
-        overlaps = payload["startLine"] <= pair.last and payload["endLine"] >= pair.first
-        if payload["filePath"] == pair.path and overlaps:
+        payload = point["payload"]
+        overlaps = payload["start_line"] <= pair.last and payload["end_line"] >= pair.first
+        if payload["path"] == pair.path and overlaps:
             if not pair.rank:
-                pair.rank, pair.score = rank, float(point.score)
+                pair.rank, pair.score = rank, float(point["score"])
         elif rank <= 10:
-            wrong.append(float(point.score))
+            wrong.append(float(point["score"]))
     pair.wrong = tuple(wrong)
 
 

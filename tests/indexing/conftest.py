@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from qdrant_client import AsyncQdrantClient
 
+from embedserve.indexing.qdrant import Qdrant
 from support.processes import embedded_qdrant
 
 
@@ -31,6 +32,12 @@ def qdrant_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     with embedded_qdrant(tmp_path_factory.mktemp("qdrant")) as process:
         yield process.url
+
+
+@pytest.fixture
+def qdrant(qdrant_url: str) -> Qdrant:
+    """Ours; its connections belong to the loop of one test."""
+    return Qdrant(qdrant_url)
 
 
 @pytest.fixture

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import sysconfig
-import uuid
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from embedserve.indexing.chunk import NotText, chunk_file, chunk_text, read_text, segment_hash
+from embedserve.indexing.chunk import Chunk, chunk_text
 from embedserve.indexing.languages import LANGUAGES, find_language, language_of, parser_for
-from embedserve.indexing.store import MARKER_ID
-from embedserve.indexing.text import Lines, cut_lines, cut_markdown
-from embedserve.indexing.workspace import collection_name, path_segments
 
 STDLIB = sysconfig.get_path("stdlib")
 
@@ -58,10 +50,16 @@ def tail():
 '''
 
 
-def pieces(text: str, name: str = "a.py") -> list[tuple[int, int, str]]:
+def chunks(text: str, name: str = "a.py", window: int = 0) -> list[Chunk]:
     language = language_of(name)
     assert language is not None
-    return [(c.start_line, c.end_line, c.text) for c in chunk_text("/w/" + name, name, text, language)]
+    cut = chunk_text(name, text, language, window)
+    assert cut.fallback == ""
+    return cut.chunks
+
+
+def pieces(text: str, name: str = "a.py", window: int = 0) -> list[tuple[int, int, str]]:
+    return [(chunk.start_line, chunk.end_line, chunk.text) for chunk in chunks(text, name, window)]
 
 
 def test_python_is_cut_along_its_definitions_with_the_comments_above_them() -> None:
@@ -138,75 +136,22 @@ def test_a_language_is_found_by_its_name_and_by_an_extension() -> None:
 
 def test_markdown_is_cut_at_headers_but_not_inside_code_blocks() -> None:
     text = f"# Title\n\n## One\n{'one ' * 40}\n\n```sh\n# not a header\n{'run ' * 20}\n```\n\nTwo\n---\n{'two ' * 40}\n"
-    cut = list(cut_markdown(Lines(text)))
-    assert [piece.text.split("\n")[0] for piece in cut] == ["# Title", "Two"]
+    cut = chunks(text, "a.md")
+    assert [chunk.text.split("\n")[0] for chunk in cut] == ["# Title", "Two"]
     assert "# not a header" in cut[0].text
+    assert cut[1].scope == ("Title", "Two")
 
 
 def test_an_endless_line_becomes_segments_with_ids_of_their_own() -> None:
     line = "".join(f"word{i} " for i in range(2000))
-    language = language_of("a.vue")
-    assert language is not None
-    chunks = list(chunk_text("/w/a.vue", "a.vue", "short\n" + line, language))
-    assert "".join(chunk.text for chunk in chunks) == line
-    assert {(chunk.start_line, chunk.end_line) for chunk in chunks} == {(2, 2)}
-    assert len({chunk.id for chunk in chunks}) == len(chunks)
-
-
-ALPHABET = st.sampled_from(list("ab \t\n\n\r#`-=é🙂"))
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.text(ALPHABET, max_size=4000), st.sampled_from(["a.py", "a.md", "a.vue", "a.js", "a.json"]))
-def test_any_text_is_cut_into_pieces_of_the_right_size_without_overlap(text: str, name: str) -> None:
-    last = 0
-    for start, end, body in pieces(text * 3, name):
-        assert len(body.strip()) >= 50
-        assert len(body) <= 1150
-        assert last <= start <= end
-        last = end
-
-
-def test_the_standard_library_is_covered_and_ids_are_unique() -> None:
-    for name in ("ast.py", "argparse.py", "asyncio/base_events.py", "typing.py"):
-        chunks = chunk_file(STDLIB, name)
-        source = (Path(STDLIB) / name).read_text()
-        assert sum(len(chunk.text) for chunk in chunks) > 0.97 * len(source)
-        assert len({chunk.id for chunk in chunks}) == len(chunks)
+    cut = chunks("short\n" + line, "a.vue")
+    assert "".join(chunk.text for chunk in cut if chunk.start_line == 2) == line
+    assert len({chunk.id for chunk in cut}) == len(cut)
 
 
 def test_deeply_nested_code_is_cut_too() -> None:
     assert pieces("x = " + "(" * 3000 + "1" + ")" * 3000 + "\n" + "y = [\n" * 1500)
 
 
-def test_binary_files_are_told_by_a_nul_and_other_encodings_are_read(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_bytes(b"\x7fELF\0\0")
-    with pytest.raises(NotText):
-        read_text(str(tmp_path / "a.py"))
-    (tmp_path / "b.cs").write_bytes("class Größe {}".encode("utf-16"))
-    assert read_text(str(tmp_path / "b.cs")).strip("\ufeff") == "class Größe {}"
-    (tmp_path / "c.py").write_bytes(b"\xef\xbb\xbfname = 'caf\xe9'")
-    assert read_text(str(tmp_path / "c.py")) == "name = 'caf\ufffd'"
-
-
-def test_names_are_the_clients_own() -> None:
-    """Fixed values: a change here would part our indexes from theirs."""
-    assert MARKER_ID == "f70bfc2c-6e82-5456-9c20-33b51942337c"  # seen in their requests
-    assert collection_name("/home/me/project") == "ws-" + hashlib.sha256(b"/home/me/project").hexdigest()[:16]
-    text = "def f():\n" + "🙂" * 60  # the preview ends between the halves of a pair, as in JavaScript
-    units = "def f():\n" + "🙂" * 45 + "\ufffd"
-    expected = hashlib.sha256(f"/w/a.py-3-4-129-{units}".encode()).hexdigest()
-    assert segment_hash("/w/a.py", 3, 4, text) == expected
-    namespace = uuid.UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479")
-    language = language_of("a.py")
-    assert language is not None
-    chunk = next(chunk_text("/w/src/a.py", "src/a.py", PYTHON, language))
-    assert chunk.id == str(uuid.uuid5(namespace, chunk.segment_hash))
-    assert chunk.payload().keys() == {
-        "filePath", "codeChunk", "startLine", "endLine", "segmentHash", "pathSegments"
-    }  # fmt: skip
-    assert path_segments("src/a.py") == {"0": "src", "1": "a.py"}
-
-
 def test_text_without_line_breaks_that_fits_is_one_piece() -> None:
-    assert [piece.text for piece in cut_lines(Lines("word " * 20))] == ["word " * 20]
+    assert [text for _, _, text in pieces("word " * 20, "a.proto")] == ["word " * 20]

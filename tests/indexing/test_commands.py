@@ -122,7 +122,7 @@ def test_ctrl_c_ends_with_130_and_one_line_that_says_how_to_go_on(
     assert out == ""
     lines = err.strip().splitlines()
     assert len(lines) == 1, err
-    assert "of 3000 new chunks are stored and safe; run the same command again to go on" in lines[0]
+    assert "of 100 changed files are stored and safe; run the same command again to go on" in lines[0]
 
 
 @pytest.mark.slow
@@ -164,7 +164,7 @@ def test_qdrant_killed_in_the_middle_loses_nothing(
         qdrant.kill()
         _, err = process.communicate(timeout=60)
         assert process.returncode == 2
-        assert "new chunks are stored and safe" in err
+        assert "are stored and safe" in err
         assert f"Qdrant at {qdrant.url} does not answer" in err
         assert "start it with `embedserve qdrant`" in err
         assert "Traceback" not in err
@@ -209,7 +209,7 @@ def test_watch_indexes_what_changes_until_ctrl_c(
     process = cli.start("index", str(workspace), "--watch")
 
     def names() -> set[str]:
-        return {payload["filePath"] for payload, _ in points(qdrant_url, workspace).values()}
+        return {payload["path"] for payload, _ in points(qdrant_url, workspace).values()}
 
     try:
         wait_for(lambda: names() == {"src/fruit.py"})

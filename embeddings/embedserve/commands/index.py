@@ -10,9 +10,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from embedserve.commands._search_options import add_connection_options, connection
+from embedserve.errors import IndexingFailed
 
 if TYPE_CHECKING:
     from embedserve.indexing.progress import Display
+    from embedserve.indexing.store import Store
     from embedserve.indexing.sync import Report
 
 
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         print(report.line(), file=sys.stderr)
         return 130
     except BaseException:
-        if report.pending:
+        if report.stored:
             print(report.line(), file=sys.stderr)
         raise
     if not (args.delete or args.watch):
@@ -52,7 +54,7 @@ async def _main(args: argparse.Namespace, report: Report, display: Display) -> N
 
     async with connection(args).open(report.workspace, waiting=display.note) as (store, embedder):
         if args.delete:
-            await store.drop()
+            await _delete(store)
             return
         if args.recreate:
             await embedder.probe()  # a service that is away must not cost the old index
@@ -67,6 +69,15 @@ async def _main(args: argparse.Namespace, report: Report, display: Display) -> N
             await watch(indexer, fresh, lambda done: _show(done, args.json))
         else:
             await indexer.sync(report)
+
+
+async def _delete(store: Store) -> None:
+    if await store.drop():
+        print(f"deleted the index of {store.workspace}", file=sys.stderr)
+        return
+    others = sorted(await store.indexed_workspaces())
+    known = "; indexed are: " + ", ".join(others) if others else ""
+    raise IndexingFailed(f"{store.workspace} has no index in Qdrant at {store.qdrant.url}{known}")
 
 
 def _show(report: Report, as_json: bool) -> None:

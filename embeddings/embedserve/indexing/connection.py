@@ -11,11 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from qdrant_client import AsyncQdrantClient
-
 from embedserve.indexing.embedder import PATIENCE, Embedder
+from embedserve.indexing.qdrant import Qdrant
 from embedserve.indexing.search import nearest_indexed
-from embedserve.indexing.store import Store, connect
+from embedserve.indexing.store import Store
 from embedserve.indexing.workspace import workspace_path
 
 
@@ -29,9 +28,9 @@ class Connection:
     qdrant_api_key: str | None = None
     model: str | None = None
 
-    def qdrant(self) -> AsyncQdrantClient:
+    def qdrant(self) -> Qdrant:
         """A client of Qdrant; the caller closes it."""
-        return connect(self.qdrant_url, self.qdrant_api_key)
+        return Qdrant(self.qdrant_url, self.qdrant_api_key)
 
     def embedder(self, waiting: Callable[[str], None] | None = None, patience: float = PATIENCE) -> Embedder:
         """A client of the service; the caller closes it. `waiting` is told why a request is tried again."""
@@ -50,10 +49,10 @@ class Connection:
         """The workspace's store and an embedder, closed afterwards; `nearest`: the indexed folder at or above it."""
         client, embedder = self.qdrant(), self.embedder(waiting, patience)
         try:
-            store = Store(client, self.qdrant_url, workspace_path(workspace))
+            store = Store(client, workspace_path(workspace))
             if nearest:
                 found = nearest_indexed(store.workspace, await store.collections())
-                store = Store(client, self.qdrant_url, found)
+                store = Store(client, found)
             yield store, embedder
         finally:
             await embedder.close()

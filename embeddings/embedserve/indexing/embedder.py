@@ -31,7 +31,8 @@ Vectors = npt.NDArray[np.float32]
 @dataclass
 class Embedder:
     """`url`: the base URL, with or without /v1. `model`: None takes the server's first. `waiting` is told why
-    a request is being tried again. `model` and `dimension` are right after `probe()`."""
+    a request is being tried again. `model`, `dimension` and `window` (tokens that the model reads of a text; 0 where
+    the server does not say) are right after `probe()`."""
 
     url: str
     api_key: str | None = None
@@ -39,6 +40,7 @@ class Embedder:
     waiting: Callable[[str], None] = lambda _reason: None
     patience: float = PATIENCE
     dimension: int = 0
+    window: int = 0
     _client: httpx.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,22 +56,40 @@ class Embedder:
         await self._client.aclose()
 
     async def probe(self) -> None:
-        """Find out the model and its dimension from one real embedding; raises IndexingFailed."""
+        """Find out the model, its window and its dimension from one real embedding; raises IndexingFailed."""
+        models = await self._models(must_answer=self.model is None)
         if self.model is None:
-            models = (await self._send("GET", "/models", None)).get("data") or []
             if not models:
                 raise IndexingFailed(f"{self.url}/models lists no model; give one with --model")
-            self.model = str(models[0]["id"])
+            self.model = str(models[0].get("id"))
         answer = await self._post(["test"])
         self.dimension = self._vectors(answer, 1).shape[1]
         self.model = str(answer.get("model") or self.model)
+        entry = next((entry for entry in models if entry.get("id") == self.model), {})
+        window = entry.get("max_tokens") or entry.get("max_model_len")  # ours, vLLM's
+        self.window = window if isinstance(window, int) and window > 0 else 0
+
+    async def _models(self, must_answer: bool) -> list[dict[str, Any]]:
+        try:
+            found = (await self._send("GET", "/models", None)).get("data")
+        except IndexingFailed:
+            if must_answer:
+                raise
+            return []  # a server with embeddings only
+        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape (len(texts), dimension). Raises IndexingFailed."""
-        vectors = self._vectors(await self._post(texts), len(texts))
+        answer = await self._post(texts)
+        vectors = self._vectors(answer, len(texts))
         if self.dimension and vectors.shape[1] != self.dimension:
             raise IndexingFailed(
                 f"the service answered {vectors.shape[1]} dimensions where it gave {self.dimension} before: "
+                "it was restarted with another model; run the same command again"
+            )
+        if self.dimension and answer.get("model") not in (None, self.model):
+            raise IndexingFailed(
+                f"the service answered with the model {answer['model']} where it was {self.model} before: "
                 "it was restarted with another model; run the same command again"
             )
         return vectors

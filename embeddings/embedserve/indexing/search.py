@@ -1,8 +1,4 @@
-"""Finds chunks by meaning: embed the question, ask Qdrant, filter.
-
-Path filters go to Qdrant (the first five parts of a path are indexed there). Languages are not in the payload,
-so they are filtered here from the path, asking for more points until enough are left.
-"""
+"""Finds chunks by meaning: embed the question, ask Qdrant, which filters by path and language."""
 
 from __future__ import annotations
 
@@ -12,11 +8,9 @@ from typing import Any
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.embedder import Embedder
-from embedserve.indexing.languages import Language, find_language, language_of
+from embedserve.indexing.languages import Language, find_language
 from embedserve.indexing.store import Status, Store, check_fit
 from embedserve.indexing.workspace import collection_name
-
-MOST = 10_000  # points looked at for one question
 
 
 @dataclass(frozen=True)
@@ -47,19 +41,14 @@ async def search(store: Store, embedder: Embedder, query: Query) -> list[Hit]:
     if not query.text.strip():
         raise IndexingFailed("the question is empty")
     language = _language(query.language)
-    prefix = _parts(query.path_prefix, store.workspace)
+    prefix = "/".join(_parts(query.path_prefix, store.workspace))
     status = await indexed(store)
     if not embedder.dimension:
         await embedder.probe()
     check_fit(status, embedder.dimension, str(embedder.model), store.workspace)
     vector = (await embedder.embed([query.text]))[0].tolist()
-    asked = query.limit if language is None else query.limit * 8
-    while True:
-        points = await store.query(vector, asked, query.min_score, prefix)
-        hits = [hit for point in points if (hit := _hit(point)) and _wanted(hit, prefix, language)]
-        if len(hits) >= query.limit or len(points) < asked or asked >= MOST:
-            return hits[: query.limit]
-        asked = min(asked * 8, MOST)
+    points = await store.query(vector, query.limit, query.min_score, prefix, language.name if language else None)
+    return [hit for point in points if (hit := _hit(point))]
 
 
 async def indexed(store: Store) -> Status:
@@ -67,7 +56,8 @@ async def indexed(store: Store) -> Status:
     status = await store.status()
     if status is None:
         raise IndexingFailed(
-            f"{store.workspace} has no index in Qdrant at {store.url}; make it with: embedserve index {store.workspace}"
+            f"{store.workspace} has no index in Qdrant at {store.qdrant.url}; "
+            f"make it with: embedserve index {store.workspace}"
         )
     return status
 
@@ -82,23 +72,18 @@ def nearest_indexed(folder: str, collections: set[str]) -> str:
     return above
 
 
-def _hit(point: Any) -> Hit | None:
-    payload = point.payload or {}
+def _hit(point: dict[str, Any]) -> Hit | None:
+    payload = point["payload"] or {}
     try:
         return Hit(
-            str(payload["filePath"]),
-            int(payload["startLine"]),
-            int(payload["endLine"]),
-            float(point.score),
-            str(payload["codeChunk"]),
+            str(payload["path"]),
+            int(payload["start_line"]),
+            int(payload["end_line"]),
+            float(point["score"]),
+            str(payload["text"]),
         )
     except (KeyError, TypeError, ValueError):
-        return None  # a point of somebody else's
-
-
-def _wanted(hit: Hit, prefix: list[str], language: Language | None) -> bool:
-    parts = hit.path.replace("\\", "/").split("/")
-    return parts[: len(prefix)] == prefix and (language is None or language_of(hit.path) == language)
+        return None
 
 
 def _language(name: str | None) -> Language | None:

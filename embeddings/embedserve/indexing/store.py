@@ -1,49 +1,60 @@
-"""The collection of one workspace in Qdrant: the calls that the clients make, and what an indexer needs besides.
+"""The collection of one workspace: a name, a schema and a marker of our own, that no other client reads or writes.
 
-Any Qdrant will do: the server, the embedded one, Cloud. The collection is made as the clients make it, with
-their six payload indexes and their marker point (a zero vector whose payload says whether indexing was
-completed; ours also names the model, which they ignore). Every error becomes an IndexingFailed that says what to
-do; a write that met a broken connection is tried again, since all of them can be repeated.
+One writer a collection: Roo Code, Zoo Code and Kilo Code keep theirs under `ws-…`, with chunks of their own, and empty
+it when they meet what they did not write. Ours is `embedserve-…`. What is shared with them is the embedding cache of
+the service, keyed by content.
 
-A `url` without a port means port 6333, as for qdrant-client (in Roo Code and Zoo Code it means 80 or 443).
+A point is a chunk (`Chunk.payload`): type "chunk", path, paths (every folder above and the path: a path filter is one
+match on it), language, start_line, end_line, text, kind, defines, scope, definition, signature, digest. The first
+chunk of a file, written when all others are stored, carries the file's record: `record: "file"` and `file: {digest,
+chunks}`; so what is stored of a file is known to be whole, and an unchanged tree is told by one point a file. The
+marker is a point with a zero vector, type "index", that names the workspace and the recipe.
+
+Nothing is deleted but what we wrote: points are deleted by id or by path with type "chunk", and a collection of
+our name that has points but not our marker is refused.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
-import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
-
-from qdrant_client import AsyncQdrantClient
-from qdrant_client import models as q
-from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from embedserve.errors import IndexingFailed
-from embedserve.indexing.chunk import NAMESPACE, Chunk, digest
-from embedserve.indexing.embedder import Vectors
-from embedserve.indexing.workspace import collection_name, is_this_machine
+from embedserve.indexing.chunk import CHUNKER, NAMESPACE, TEXT_FORM, Chunk
+from embedserve.indexing.qdrant import Qdrant, Refused, collection_path
+from embedserve.indexing.workspace import CLIENTS_PREFIX, OWN_PREFIX, collection_name, shown_path
 
-MARKER_ID = str(uuid.uuid5(NAMESPACE, "__indexing_metadata__"))
-NOT_METADATA = q.FieldCondition(key="type", match=q.MatchValue(value="metadata"))
-SHOWN = ["filePath", "codeChunk", "startLine", "endLine", "pathSegments"]
-INDEXED_SEGMENTS = 5
-INDEXED_FIELDS = ("type", *(f"pathSegments.{index}" for index in range(INDEXED_SEGMENTS)))
+SCHEMA = 1
+MARKER_ID = str(uuid.uuid5(NAMESPACE, "index"))
+CLIENTS_MARKER_ID = "f70bfc2c-6e82-5456-9c20-33b51942337c"  # Roo Code's and Zoo Code's completion marker
+INDEXED_FIELDS = ("type", "record", "path", "paths", "language")
 PAGE = 1000
-RETRIES = (0.5, 1.0, 2.0, 4.0)
+PATHS_AT_ONCE = 100
 
-T = TypeVar("T")
-Known = dict[str, dict[str, bytes]]  # path -> id of a point -> digest of its text
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an index is made with. `max_tokens`: the model's window that chunks were fitted to, 0 for unknown."""
+
+    model: str
+    dimension: int
+    max_tokens: int = 0
+    schema: int = SCHEMA
+    chunker: int = CHUNKER
+    text_form: int = TEXT_FORM
+
+    @property
+    def key(self) -> str:
+        """Part of every file's digest: what decides how a file is cut."""
+        return f"{self.max_tokens}/{self.schema}/{self.chunker}/{self.text_form}"
 
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of a workspace's index. `model` and `complete` are None where no marker says."""
+    """What is known of a workspace's index. `complete` is None where no marker of ours says."""
 
     collection: str
     points: int
@@ -51,188 +62,241 @@ class Status:
     complete: bool | None
     model: str | None
     updated_at: float | None  # seconds since 1970
+    files: int = 0
+    chunks: int = 0  # of the last complete run
+    recipe: Recipe | None = None
     indexed_fields: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Overview:
-    """One code collection, whoever made it and of whichever workspace."""
+    """One code collection, ours (`own`) or a client's, of whichever workspace."""
 
     name: str
+    own: bool
     points: int
     dimension: int
     complete: bool | None
 
 
-def connect(url: str, api_key: str | None = None) -> AsyncQdrantClient:
-    """A client that does not warn about what we check ourselves."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "Api key is used with an insecure connection" on loopback
-        return AsyncQdrantClient(
-            url=url, api_key=api_key, timeout=60, check_compatibility=False, trust_env=not is_this_machine(url)
-        )
+@dataclass(frozen=True)
+class FileRecord:
+    """One indexed file as a whole: the digest of its bytes and recipe, how many chunks it has."""
+
+    digest: str
+    chunks: int
+
+
+@dataclass
+class Point:
+    """A chunk to write, with its vector. `record`: of its file, on the first chunk."""
+
+    chunk: Chunk
+    vector: Any  # a list or a row of an array
+    record: FileRecord | None = None
+
+    def body(self) -> dict[str, Any]:
+        payload = self.chunk.payload()
+        if self.record:
+            payload |= {"record": "file", "file": asdict(self.record)}
+        return {"id": self.chunk.id, "vector": self.vector, "payload": payload}
+
+
+@dataclass
+class Stored:
+    """What is stored of one file: point id -> its payload."""
+
+    points: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Store:
-    """One workspace's collection. `url` is for messages."""
+    """One workspace's collection."""
 
-    def __init__(self, client: AsyncQdrantClient, url: str, workspace: str) -> None:
-        self.client = client
-        self.url = url
+    def __init__(self, qdrant: Qdrant, workspace: str) -> None:
+        self.qdrant = qdrant
         self.workspace = workspace
         self.collection = collection_name(workspace)
 
     async def status(self) -> Status | None:
         """None: there is no such collection."""
-        async with self._errors():
-            try:
-                info = await self.client.get_collection(self.collection)
-            except UnexpectedResponse as error:
-                if error.status_code == 404:
-                    return None
-                raise
-            found = await self.client.retrieve(self.collection, [MARKER_ID], with_payload=True)
-        marker = (found[0].payload or {}) if found else {}
-        complete = marker.get("indexing_complete")
-        millis = marker.get("completed_at") or marker.get("started_at")
+        try:
+            info = await self.qdrant.call("GET", self._path())
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+        found = await self.qdrant.call("POST", self._path("/points"), {"ids": [MARKER_ID], "with_payload": True})
+        marker = found[0]["payload"] or {} if found else {}
         return Status(
             collection=self.collection,
-            points=max(0, (info.points_count or 0) - len(found)),
-            dimension=_dimension(info.config.params.vectors),
-            complete=complete if complete is None else bool(complete),
-            model=marker.get("embedding_model"),
-            updated_at=millis / 1000 if millis else None,
-            indexed_fields=frozenset(info.payload_schema or {}),
+            points=max(0, (info.get("points_count") or 0) - len(found)),
+            dimension=_dimension(info),
+            complete=bool(marker["complete"]) if "complete" in marker else None,
+            model=(marker.get("recipe") or {}).get("model"),
+            updated_at=marker.get("updated_at"),
+            files=int(marker.get("files") or 0),
+            chunks=int(marker.get("chunks") or 0),
+            recipe=_recipe(marker.get("recipe")),
+            indexed_fields=frozenset(info.get("payload_schema") or {}),
         )
 
-    async def prepare(self, dimension: int, model: str) -> bool:
-        """Make the collection (True), or check that it fits; nothing is written to one that does not."""
+    async def prepare(self, recipe: Recipe) -> Status:
+        """Make the collection, or check that it fits; nothing is written to one that does not."""
         status = await self.status()
         if status is None:
-            await self._create(dimension)
+            await self._create(recipe.dimension)
+            status = Status(self.collection, 0, recipe.dimension, None, None, None)
         else:
-            check_fit(status, dimension, model, self.workspace)
-        have = status.indexed_fields if status else frozenset()
-        keyword = q.PayloadSchemaType.KEYWORD
+            check_fit(status, recipe.dimension, recipe.model, self.workspace)
         for name in INDEXED_FIELDS:
-            if name not in have:
-                await self._write(partial(self.client.create_payload_index, self.collection, name, keyword))
-        return status is None
+            if name not in status.indexed_fields:
+                body = {"field_name": name, "field_schema": "keyword"}
+                await self.qdrant.write("PUT", self._path("/index?wait=true"), body)
+        return status
 
-    async def known(self) -> Known:
-        """Every point that is a chunk of a file, whoever made it."""
-        known: Known = {}
-        offset: Any = None
-        while True:
-            async with self._errors():
-                points, offset = await self.client.scroll(
-                    self.collection,
-                    scroll_filter=q.Filter(must_not=[NOT_METADATA]),
-                    limit=PAGE,
-                    offset=offset,
-                    with_payload=["filePath", "codeChunk"],
-                )
-            for point in points:
-                payload = point.payload or {}
-                if isinstance(path := payload.get("filePath"), str):
-                    known.setdefault(path, {})[str(point.id)] = digest(str(payload.get("codeChunk", "")))
-            if offset is None:
-                return known
+    async def records(self, under: Sequence[str] | None = None) -> dict[str, FileRecord | None]:
+        """Path -> record of every file that is stored as a whole; None where two runs left two records.
+        `under`: only these files, and those below these folders."""
+        found: dict[str, FileRecord | None] = {}
+        must = [_match("record", "file")]
+        if under is not None:
+            must.append({"key": "paths", "match": {"any": list(under)}})
+        async for payload in self._scroll(must, ["path", "file"]):
+            path, record = str(payload["path"]), payload.get("file") or {}
+            known = FileRecord(str(record.get("digest")), int(record.get("chunks") or 0))
+            found[path] = None if path in found else known
+        return found
 
-    async def upsert(self, chunks: Sequence[Chunk], vectors: Vectors) -> None:
+    async def paths(self) -> dict[str, int]:
+        """Path -> number of points of every file that has any, whole or not: what an interrupted run left."""
+        found: dict[str, int] = {}
+        async for payload in self._scroll([_match("type", "chunk")], ["path"]):
+            path = str(payload["path"])
+            found[path] = found.get(path, 0) + 1
+        return found
+
+    async def stored(self, paths: Sequence[str]) -> dict[str, Stored]:
+        """Everything that is stored of these files."""
+        found = {path: Stored() for path in paths}
+        if paths:
+            must = [{"key": "path", "match": {"any": list(paths)}}, _match("type", "chunk")]
+            async for payload in self._scroll(must, True):
+                found[payload["path"]].points[payload.pop("_id")] = payload
+        return found
+
+    async def vectors(self, ids: Sequence[str]) -> dict[str, list[float]]:
+        """The stored vectors of points; those that are not there are left out."""
+        body = {"ids": list(ids), "with_payload": False, "with_vector": True}
+        return {str(p["id"]): p["vector"] for p in await self.qdrant.call("POST", self._path("/points"), body)}
+
+    async def upsert(self, points: Sequence[Point]) -> None:
         """Store chunks with their vectors, and return when they are safe."""
-        rows = zip(chunks, vectors.tolist(), strict=True)
-        points = [q.PointStruct(id=chunk.id, vector=row, payload=chunk.payload()) for chunk, row in rows]
-        await self._write(partial(self.client.upsert, self.collection, points, wait=True))
+        if points:
+            body = {"points": [point.body() for point in points]}
+            await self.qdrant.write("PUT", self._path("/points?wait=true"), body)
 
-    async def delete(self, ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), PAGE):
-            selector = q.PointIdsList(points=list(ids[start : start + PAGE]))
-            await self._write(partial(self.client.delete, self.collection, selector, wait=True))
+    async def delete(self, ids: Iterable[str]) -> None:
+        rest = list(ids)
+        for start in range(0, len(rest), PAGE):
+            body = {"points": rest[start : start + PAGE]}
+            await self.qdrant.write("POST", self._path("/points/delete?wait=true"), body)
 
-    async def mark(self, complete: bool, dimension: int, model: str) -> None:
-        """Write the clients' marker point."""
-        when = "completed_at" if complete else "started_at"
+    async def delete_files(self, paths: Iterable[str]) -> None:
+        """Delete all chunks of these files."""
+        rest = list(paths)
+        for start in range(0, len(rest), PATHS_AT_ONCE):
+            chosen = {"key": "path", "match": {"any": rest[start : start + PATHS_AT_ONCE]}}
+            body = {"filter": {"must": [chosen, _match("type", "chunk")]}}
+            await self.qdrant.write("POST", self._path("/points/delete?wait=true"), body)
+
+    async def mark(self, complete: bool, recipe: Recipe, files: int = 0, chunks: int = 0) -> None:
+        """Write the marker point."""
         payload = {
-            "type": "metadata",
-            "indexing_complete": complete,
-            when: int(time.time() * 1000),
-            "embedding_model": model,
+            "type": "index",
+            "workspace": shown_path(self.workspace),
+            "recipe": asdict(recipe),
+            "complete": complete,
+            "updated_at": round(time.time(), 3),
+            "files": files,
+            "chunks": chunks,
         }
-        point = q.PointStruct(id=MARKER_ID, vector=[0.0] * dimension, payload=payload)
-        await self._write(partial(self.client.upsert, self.collection, [point], wait=True))
+        point = {"id": MARKER_ID, "vector": [0.0] * recipe.dimension, "payload": payload}
+        await self.qdrant.write("PUT", self._path("/points?wait=true"), {"points": [point]})
 
     async def query(
-        self, vector: list[float], limit: int, min_score: float | None, prefix: Sequence[str]
-    ) -> list[q.ScoredPoint]:
-        """The clients' query: nearest chunks below the folder `prefix` (its first five parts)."""
-        must = [
-            q.FieldCondition(key=f"pathSegments.{index}", match=q.MatchValue(value=part))
-            for index, part in enumerate(prefix[:INDEXED_SEGMENTS])
-        ]
-        async with self._errors():
-            answer = await self.client.query_points(
-                self.collection,
-                query=vector,
-                query_filter=q.Filter(must=list(must), must_not=[NOT_METADATA]),
-                score_threshold=min_score,
-                limit=limit,
-                search_params=q.SearchParams(hnsw_ef=128, exact=False),
-                with_payload=q.PayloadSelectorInclude(include=SHOWN),
-            )
-        return answer.points
+        self, vector: Sequence[float], limit: int, min_score: float | None, path: str = "", language: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The nearest chunks, best first: [{"id", "score", "payload"}]. `path`: a file or a folder."""
+        must = [_match("type", "chunk")]
+        if path:
+            must.append(_match("paths", path))
+        if language:
+            must.append(_match("language", language))
+        body: dict[str, Any] = {
+            "query": list(vector),
+            "filter": {"must": must},
+            "limit": limit,
+            "params": {"hnsw_ef": 128, "exact": False},
+            "with_payload": True,
+        }
+        if min_score is not None:
+            body["score_threshold"] = min_score
+        answer = await self.qdrant.call("POST", self._path("/points/query"), body)
+        return list(answer["points"])
 
-    async def drop(self) -> None:
-        await self._write(partial(self.client.delete_collection, self.collection))
+    async def drop(self) -> bool:
+        """Delete the index; False: there was none. Raises IndexingFailed for a collection that is not ours."""
+        status = await self.status()
+        if status is None:
+            return False
+        _check_ours(status)
+        await self.qdrant.write("DELETE", self._path())
+        return True
+
+    async def indexed_workspaces(self) -> set[str]:
+        """The folders that have an index of ours in this Qdrant."""
+        found = set()
+        for name in await self.collections():
+            if name.startswith(OWN_PREFIX):
+                body = {"ids": [MARKER_ID], "with_payload": True}
+                for point in await self.qdrant.call("POST", collection_path(name, "/points"), body):
+                    found.add(str((point["payload"] or {}).get("workspace")))
+        return found
 
     async def collections(self) -> set[str]:
-        async with self._errors():
-            return {item.name for item in (await self.client.get_collections()).collections}
+        return {item["name"] for item in (await self.qdrant.call("GET", "/collections"))["collections"]}
+
+    def _path(self, rest: str = "") -> str:
+        return collection_path(self.collection, rest)
 
     async def _create(self, dimension: int) -> None:
-        vectors = q.VectorParams(size=dimension, distance=q.Distance.COSINE, on_disk=True)
-        hnsw = q.HnswConfigDiff(m=64, ef_construct=512, on_disk=True)
-        async with self._errors():
-            try:
-                await self.client.create_collection(self.collection, vectors_config=vectors, hnsw_config=hnsw)
-            except UnexpectedResponse as error:
-                if error.status_code != 409:  # another indexer was faster
-                    raise
+        body = {
+            "vectors": {"size": dimension, "distance": "Cosine", "on_disk": True},
+            "hnsw_config": {"m": 64, "ef_construct": 512, "on_disk": True},
+        }
+        try:
+            await self.qdrant.write("PUT", self._path(), body)
+        except Refused as error:
+            if error.status != 409:  # another indexer was faster
+                raise
 
-    async def _write(self, call: Callable[[], Awaitable[T]]) -> T:
-        """A write that can be repeated, tried again while the connection is broken."""
-        for pause in RETRIES:
-            try:
-                return await call()
-            except ResponseHandlingException:
-                await asyncio.sleep(pause)
-            except ApiException:
-                break  # an answer: the next attempt says it again and is reported
-        async with self._errors():
-            return await call()
-
-    def _errors(self) -> AbstractAsyncContextManager[None]:
-        return clear_errors(self.url, self.workspace)
-
-
-@asynccontextmanager
-async def clear_errors(url: str, workspace: str = "") -> AsyncIterator[None]:
-    """Whatever Qdrant or the way to it refuses becomes an IndexingFailed that says what to do."""
-    try:
-        yield
-    except UnexpectedResponse as error:
-        raise IndexingFailed(_refusal(error, url, workspace)) from None
-    except ResponseHandlingException as error:
-        raise IndexingFailed(
-            f"Qdrant at {url} does not answer ({error.source or error}); start it with "
-            "`embedserve qdrant` or `scripts/manage.sh start qdrant`, or see --qdrant-url"
-        ) from None
-    except ApiException as error:
-        raise IndexingFailed(f"Qdrant at {url}: {error}") from None
+    async def _scroll(self, must: list[dict[str, Any]], fields: Any) -> Any:
+        """The payloads of all points that match, each with its id as `_id`."""
+        body = {"filter": {"must": must}, "limit": PAGE, "with_payload": fields, "with_vector": False}
+        offset = None
+        while True:
+            page = await self.qdrant.call("POST", self._path("/points/scroll"), {**body, "offset": offset})
+            for point in page["points"]:
+                if isinstance((point["payload"] or {}).get("path"), str):
+                    yield {**point["payload"], "_id": str(point["id"])}
+            offset = page.get("next_page_offset")
+            if offset is None:
+                return
 
 
 def check_fit(status: Status, dimension: int, model: str, workspace: str) -> None:
     """Raises IndexingFailed when vectors of this model do not belong into this collection."""
+    _check_ours(status)
     advice = f"serve the model that the index was made with, or make it anew: embedserve index --recreate {workspace}"
     if status.dimension != dimension:
         raise IndexingFailed(
@@ -244,32 +308,50 @@ def check_fit(status: Status, dimension: int, model: str, workspace: str) -> Non
             f"the collection {status.collection} was made with the model {status.model}, and vectors of {model} "
             f"cannot be compared with it; nothing was changed. Either {advice}"
         )
+    if status.recipe and status.recipe.schema > SCHEMA:
+        raise IndexingFailed(
+            f"the collection {status.collection} was written by a newer embedserve; nothing was changed. "
+            f"Either update embedserve, or make it anew: embedserve index --recreate {workspace}"
+        )
 
 
-def _dimension(vectors: Any) -> int:
+def _check_ours(status: Status) -> None:
+    if status.points and status.complete is None:
+        raise IndexingFailed(
+            f"the collection {status.collection} holds {status.points} points but not the mark of `embedserve index`; "
+            "it is somebody else's and was left as it is"
+        )
+
+
+def _match(key: str, value: str) -> dict[str, Any]:
+    return {"key": key, "match": {"value": value}}
+
+
+def _recipe(found: Any) -> Recipe | None:
+    try:
+        return Recipe(**found)
+    except TypeError:
+        return None
+
+
+def _dimension(info: dict[str, Any]) -> int:
     """0: not a collection with one unnamed vector, so not one of ours."""
-    return int(getattr(vectors, "size", 0) or 0)
+    vectors = ((info.get("config") or {}).get("params") or {}).get("vectors") or {}
+    return int(vectors.get("size") or 0) if isinstance(vectors, dict) else 0
 
 
-def _refusal(error: UnexpectedResponse, url: str, workspace: str) -> str:
-    if error.status_code in (401, 403):
-        return f"Qdrant at {url} refuses the API key; give the right one with --qdrant-api-key or QDRANT_API_KEY"
-    if error.status_code == 404 and workspace:
-        return f"{workspace} has no index in Qdrant at {url}; make it with: embedserve index {workspace}"
-    detail = error.content.decode("utf-8", "replace").strip()[:300]
-    return f"Qdrant at {url} answered {error.status_code}: {detail}"
-
-
-async def overview(client: AsyncQdrantClient, url: str) -> tuple[str, list[Overview]]:
+async def overview(qdrant: Qdrant) -> tuple[str, list[Overview]]:
     """Qdrant's version and every code collection in it. Raises IndexingFailed."""
-    async with clear_errors(url):
-        version = str((await client.info()).version)
-        names = [item.name for item in (await client.get_collections()).collections]
-        found = []
-        for name in sorted(name for name in names if name.startswith("ws-")):
-            info = await client.get_collection(name)
-            marker = await client.retrieve(name, [MARKER_ID], with_payload=True)
-            complete = (marker[0].payload or {}).get("indexing_complete") if marker else None
-            dimension = _dimension(info.config.params.vectors)
-            found.append(Overview(name, (info.points_count or 0) - len(marker), dimension, complete))
+    version = str((await qdrant.call("GET", "/")).get("version"))
+    names = [item["name"] for item in (await qdrant.call("GET", "/collections"))["collections"]]
+    found = []
+    for name in sorted(name for name in names if name.startswith((OWN_PREFIX, CLIENTS_PREFIX))):
+        own = name.startswith(OWN_PREFIX)
+        info = await qdrant.call("GET", collection_path(name))
+        body = {"ids": [MARKER_ID if own else CLIENTS_MARKER_ID], "with_payload": True}
+        marker = await qdrant.call("POST", collection_path(name, "/points"), body)
+        payload = marker[0]["payload"] or {} if marker else {}
+        complete = payload.get("complete" if own else "indexing_complete")
+        points = (info.get("points_count") or 0) - len(marker)
+        found.append(Overview(name, own, points, _dimension(info), complete))
     return version, found

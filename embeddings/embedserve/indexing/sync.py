@@ -2,201 +2,174 @@
 
 Qdrant itself is the record of what was indexed; there is no state beside it that could disagree:
 
-    1. probe the model, open the collection or refuse it (dimension, model)
-    2. read the ids and text digests of all points
-    3. walk and cut the folder; a chunk whose id and digest are known is left alone
-    4. mark the index as incomplete, embed and upsert the others (10 requests of 60 texts at a time)
-    5. delete the points that are no chunk of the folder any more; mark as complete
+    1. probe the model, open the collection or refuse it (dimension, model, not ours)
+    2. read the records of stored files (one point a file), walk the folder, hash its files
+    3. mark the index as incomplete; cut, embed and store what changed (`pipeline.py`)
+    4. delete what is of no file of the folder any more; mark as complete
 
-New points are written before old ones are deleted, so a search finds a changed file at any moment; ids are made
-from content, so a write can be repeated. Stopping anywhere leaves a valid index, and the next run does
-what is left. Points of files that could not be read are kept.
+A file's record is written with its last point, its old points are deleted after that: a search finds a changed file
+at any moment, and stopping anywhere leaves a valid index from which the next run goes on. Points of files that
+could not be read are kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from embedserve.errors import IndexingFailed
-from embedserve.indexing.chunk import Chunk, NotText, chunk_file, digest
-from embedserve.indexing.embedder import BATCH, Embedder
+from embedserve.indexing.chunk import Chunk
+from embedserve.indexing.daemon import in_daemon_thread
+from embedserve.indexing.embedder import Embedder
+from embedserve.indexing.pipeline import Pipeline
+from embedserve.indexing.plan import Plan, make_plan
 from embedserve.indexing.progress import Display
-from embedserve.indexing.store import Known, Store
+from embedserve.indexing.report import Report
+from embedserve.indexing.store import FileRecord, Recipe, Status, Store
+from embedserve.indexing.text import MAX_CHARS
 from embedserve.indexing.walk import Walk, walk
-from embedserve.indexing.workspace import shown_path
 
-CONCURRENCY = 10  # requests at a time, as the clients do
+__all__ = ["ChunkSink", "Indexer", "Report", "all_or_first_error"]
 
 
-@dataclass
-class Report:
-    """What one run did; `complete` says whether it came to its end."""
+class ChunkSink(Protocol):
+    """A second index of the same chunks, such as a lexical one. It is told of every new and changed file before any
+    vector is made, and of what is gone; called from a thread, one call at a time."""
 
-    workspace: str
-    collection: str
-    model: str = ""
-    dimension: int = 0
-    files: int = 0
-    chunks: int = 0
-    pending: int = 0  # chunks that had to be embedded
-    embedded: int = 0
-    deleted: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    embed_seconds: float = 0.0
-    complete: bool = False
+    def replace(self, path: str, digest: str, chunks: Sequence[Chunk]) -> None: ...
 
-    def line(self) -> str:
-        """One line for a person."""
-        if not self.complete:
-            return (
-                f"stopped: {self.embedded} of {self.pending} new chunks are stored and safe; "
-                "run the same command again to go on"
-            )
-        rate = f" ({self.embedded / self.embed_seconds:.0f} texts/s)" if self.embedded and self.embed_seconds else ""
-        skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
-        return (
-            f"{self.files} files, {self.chunks} chunks: {self.embedded} embedded{rate}, "
-            f"{self.chunks - self.pending} unchanged, {self.deleted} deleted; {self.seconds:.1f} s"
-            + (f"; skipped: {skipped}" if skipped else "")
-        )
+    def remove(self, path: str) -> None: ...
+
+    def commit(self) -> None: ...
 
 
 @dataclass
-class Plan:
-    """What a look at the folder gave. `files`: path -> {id: digest} as it is to be."""
+class _Opened:
+    """What is stored. `leftovers`: paths with points of files that have no record; None: not looked for."""
 
-    files: Known = field(default_factory=dict)
-    pending: list[Chunk] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
+    status: Status
+    recipe: Recipe
+    records: dict[str, FileRecord | None]
+    leftovers: dict[str, int]
 
 
 class Indexer:
-    """Indexes one workspace, once or again and again. `known` is what the collection holds."""
+    """Indexes one workspace, once or again and again."""
 
-    def __init__(self, store: Store, embedder: Embedder, display: Display) -> None:
+    def __init__(self, store: Store, embedder: Embedder, display: Display, sink: ChunkSink | None = None) -> None:
         self.store = store
         self.embedder = embedder
         self.display = display
-        self.known: Known | None = None
+        self.sink = sink
+        self.include: Sequence[str] = ()
+        self.exclude: Sequence[str] = ()
         self._stop = threading.Event()
 
     async def sync(self, report: Report, changed: set[str] | None = None) -> None:
-        """Index what changed. `changed`: the only paths that need to be read again (None: all of them).
+        """Index what changed. `changed`: the only paths (files, or folders with all that is under them) that need to be
+        looked at; None: all of them.
 
         Fills in `report` as it goes, so that it is right when this raises or is cancelled.
         """
         began = time.monotonic()
+        self._stop.clear()
         try:
-            await self._open(report)
-            assert self.known is not None
-            plan = await self._plan(report, self.known, changed)
-            stale = _stale(self.known, plan)
-            if stale and not plan.files and not plan.unreadable:
+            opened = await self._open(report, changed)
+            found = await in_daemon_thread(self._walk, changed)
+            plan = await in_daemon_thread(
+                make_plan,
+                self.store.workspace,
+                found,
+                opened.records,
+                opened.leftovers,
+                opened.recipe.key,
+                self.display,
+                self._stop,
+            )
+            self._note(report, opened, found, plan, changed is None)
+            if changed is None and plan.gone and not (plan.changed or plan.unchanged or plan.kept):
                 raise IndexingFailed(
                     f"{self.store.workspace} has no file to index now, but its index has points; they were kept. "
                     "Is a disk not mounted? Delete them with: embedserve index --delete " + self.store.workspace
                 )
-            await self._write(report, self.known, plan, stale)
+            await self._write(report, opened, plan, found, changed is None)
             report.complete = True
         finally:
             self._stop.set()
             report.seconds = time.monotonic() - began
 
-    async def _open(self, report: Report) -> None:
-        await self.embedder.probe()
+    def _walk(self, changed: set[str] | None) -> Walk:
+        return walk(self.store.workspace, self.include, self.exclude, changed)
+
+    async def _open(self, report: Report, changed: set[str] | None) -> _Opened:
+        if not self.embedder.dimension:
+            await self.embedder.probe()
         report.model, report.dimension = str(self.embedder.model), self.embedder.dimension
-        created = await self.store.prepare(report.dimension, report.model)
-        if created:
-            self.known = {}
-        elif self.known is None:
-            self.known = await self.store.known()
+        window = self.embedder.window if 0 < self.embedder.window < MAX_CHARS else 0
+        recipe = Recipe(report.model, report.dimension, window)
+        status = await self.store.prepare(recipe)
+        if not status.points:
+            return _Opened(status, recipe, {}, {})
+        records = await self.store.records(None if changed is None else sorted(changed))
+        leftovers: dict[str, int] = {}
+        if changed is None and not (status.complete and status.chunks == status.points):
+            leftovers = await self.store.paths()
+            records = {
+                path: record
+                for path, record in records.items()
+                if record is not None and leftovers.get(path) == record.chunks
+            }
+        return _Opened(status, recipe, records, leftovers)
 
-    async def _plan(self, report: Report, known: Known, changed: set[str] | None) -> Plan:
-        self._stop.clear()
-        plan = await asyncio.to_thread(self._look, report, known, changed)
-        report.pending = len(plan.pending)
-        report.chunks = sum(len(ids) for ids in plan.files.values())
-        return plan
+    def _note(self, report: Report, opened: _Opened, found: Walk, plan: Plan, everything: bool) -> None:
+        report.changed = len(plan.changed)
+        report.generated = plan.generated
+        report.skipped, report.unknown, report.warnings = dict(plan.skipped), dict(found.unknown), found.warnings
+        before = {path: record.chunks for path, record in opened.records.items() if record}
+        if everything:
+            report.files, report.chunks = len(plan.unchanged), sum(plan.unchanged.values())
+            return
+        touched = [path for path in before if path not in plan.unchanged]
+        report.files = opened.status.files - len(touched)
+        report.chunks = opened.status.chunks - sum(before[path] for path in touched)
 
-    def _look(self, report: Report, known: Known, changed: set[str] | None) -> Plan:
-        """Walk and cut; runs in a thread, and gives up when the run was cancelled."""
-        found, plan = walk(self.store.workspace), Plan()
-        self.display.start("reading", len(found.files))
-        for relative in found.files:
-            if self._stop.is_set():
-                break
-            self._look_at(relative, found, plan, known, changed)
-            self.display.advance(1, "files")
-        plan.unreadable = [shown_path(path) for path in found.unreadable]
-        report.files = len(plan.files)
-        report.skipped, report.warnings = dict(found.skipped), found.warnings
-        return plan
-
-    def _look_at(self, relative: str, found: Walk, plan: Plan, known: Known, changed: set[str] | None) -> None:
-        shown = shown_path(relative)
-        if changed is not None and relative not in changed and shown in known:
-            plan.files[shown] = known[shown]
+    async def _write(self, report: Report, opened: _Opened, plan: Plan, found: Walk, everything: bool) -> None:
+        marked, recipe = opened.status, opened.recipe
+        if not plan.changed and not plan.gone and marked.complete and marked.recipe == recipe:
             return
-        if shown != relative:
-            found.warnings.append(f"{shown}: the name is not UTF-8; indexed under this name")
-        try:
-            chunks = chunk_file(self.store.workspace, relative)
-        except NotText:
-            found.skipped["binary"] += 1
-            return
-        except FileNotFoundError:
-            return  # removed since the walk
-        except OSError as error:
-            found.cannot_read(relative, error)
-            return
-        old = known.get(shown, {})
-        new = {chunk.id: digest(chunk.text) for chunk in chunks}
-        plan.files[shown] = new
-        plan.pending.extend(chunk for chunk in chunks if old.get(chunk.id) != new[chunk.id])
-
-    async def _write(self, report: Report, known: Known, plan: Plan, stale: dict[str, list[str]]) -> None:
-        marked = await self.store.status()
-        if not plan.pending and not stale and marked and marked.complete and marked.model == report.model:
-            return
-        await self.store.mark(False, report.dimension, report.model)
+        await self.store.mark(False, recipe, marked.files, marked.chunks)
+        pipeline = Pipeline(self.store, self.embedder, self.display, report, recipe.key, recipe.max_tokens)
+        pipeline.stored_paths = {*opened.records, *opened.leftovers} if everything else None
+        if self.sink:
+            await in_daemon_thread(self._feed, plan, pipeline, self.sink)
         began = time.monotonic()
         try:
-            await self._embed(report, known, plan.pending)
+            await pipeline.run(plan.changed)
         finally:
             report.embed_seconds = time.monotonic() - began
-        ids = [point for points in stale.values() for point in points]
-        await self.store.delete(ids)
-        for path, points in stale.items():
-            for point in points:
-                del known[path][point]
-            if not known[path]:
-                del known[path]
-        report.deleted = len(ids)
-        await self.store.mark(True, report.dimension, report.model)
+        await self.store.delete_files(plan.gone)
+        report.deleted += sum(
+            record.chunks if (record := opened.records.get(path)) else opened.leftovers.get(path, 0)
+            for path in plan.gone
+        )
+        await self.store.mark(True, recipe, report.files, report.chunks)
 
-    async def _embed(self, report: Report, known: Known, pending: list[Chunk]) -> None:
-        self.display.start("embedding", len(pending))
-        batches = _batches(pending, BATCH)
-
-        async def work() -> None:
-            for batch in batches:  # shared by all workers
-                vectors = await self.embedder.embed([chunk.embedded_text for chunk in batch])
-                await self.store.upsert(batch, vectors)
-                for chunk in batch:
-                    known.setdefault(chunk.path, {})[chunk.id] = digest(chunk.text)
-                report.embedded += len(batch)
-                self.display.advance(len(batch), "texts")
-
-        await all_or_first_error([work() for _ in range(CONCURRENCY)])
+    def _feed(self, plan: Plan, pipeline: Pipeline, sink: ChunkSink) -> None:
+        """The first pass: every changed file's chunks into the sink, before there is any vector."""
+        for path in plan.gone:
+            sink.remove(path)
+        self.display.start("cutting", len(plan.changed))
+        for file in plan.changed:
+            if self._stop.is_set():
+                return
+            if (cut := pipeline.cut(file)) is not None:
+                sink.replace(file.path, cut.digest, cut.chunks)
+            self.display.advance(1, 0, file.path)
+        sink.commit()
 
 
 async def all_or_first_error(coroutines: Iterable[Any]) -> None:
@@ -208,21 +181,3 @@ async def all_or_first_error(coroutines: Iterable[Any]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _batches(chunks: list[Chunk], size: int) -> Any:
-    rest = iter(chunks)
-    return iter(lambda: list(islice(rest, size)), [])
-
-
-def _stale(known: Known, plan: Plan) -> dict[str, list[str]]:
-    """Points to delete, by path: those that are no chunk of the folder now. What could not be read is kept."""
-    kept = tuple(path.rstrip(os.sep) + os.sep if path else "" for path in plan.unreadable)
-    stale: dict[str, list[str]] = {}
-    for path, points in known.items():
-        if (path + os.sep).startswith(kept) and kept:
-            continue
-        wanted = plan.files.get(path, {})
-        if gone := [point for point in points if point not in wanted]:
-            stale[path] = gone
-    return stale

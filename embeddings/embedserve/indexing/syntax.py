@@ -1,154 +1,168 @@
-"""Cuts source code along its syntax tree: a definition is a piece, what lies between is packed.
+"""What a file defines, from its syntax tree: an outline of definitions with their names, and where statements begin.
 
-One pass over the tree, in file order. A definition of several lines that fits into a piece becomes one, with the
-comment or attributes directly above it. One that is too large is opened: its signature and statements are
-packed, the definitions inside it become pieces of their own. Everything else (imports, constants,
-statements) is collected and packed. Every line goes to one piece at the most, and pieces are whole lines.
-
-It needs no query for each language: the kinds of node that define something have telling names.
+It needs no query for each language: the kinds of node that define something have telling names, and their names
+are found by the grammar's own `name` field or the first identifier of their head (`naming.py`). The walk goes down
+only into what spans several rows. It has a deadline, as a tree can be of any size.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from embedserve.indexing.text import MAX_CHARS, MIN_CHARS, Lines, Piece, Span, pack
+from embedserve.indexing.naming import FUNCTIONS, kind_of, names_of, receiver_of, unwrapped
+from embedserve.indexing.text import Breaks, Lines
 
-MAX_DEPTH = 200  # generated code nests without end; deeper parts are cut by lines
-
-_NODES = """
-function_definition class_definition decorated_definition
-function_declaration generator_function_declaration class_declaration abstract_class_declaration
-method_definition interface_declaration type_alias_declaration enum_declaration export_statement
-lexical_declaration variable_declaration internal_module ambient_declaration
-method_declaration type_declaration const_declaration constructor_declaration record_declaration
-annotation_type_declaration property_declaration struct_declaration namespace_declaration
-file_scoped_namespace_declaration delegate_declaration object_declaration protocol_declaration
-companion_object trait_declaration trait_definition object_definition enum_definition
-function_item struct_item enum_item trait_item impl_item mod_item macro_definition union_item type_item
-struct_specifier enum_specifier class_specifier union_specifier type_definition namespace_definition
-template_declaration method singleton_method class module
-value_definition module_definition module_type_definition
-contract_declaration library_declaration modifier_definition event_definition
-test_declaration rule_set media_statement block table table_array_element
-create_table create_function create_view statement element script_element style_element
-init_declaration extension_definition given_definition
-"""
-DEFINITIONS = frozenset(_NODES.split())
-# `block` and `statement` define something in HCL and SQL only; elsewhere they are bodies.
-_AMBIGUOUS = {"block": "hcl", "statement": "sql", "table": "toml", "element": "html"}
+MAX_DEPTH = 150  # generated code nests without end; what lies deeper is part of its surroundings
+SIGNATURE_ROWS = 4
+SIGNATURE_CHARS = 160
 
 
-def cut_syntax(lines: Lines, tree: Any, language: str) -> Iterator[Piece]:
-    """Pieces of a parsed file, in order. `tree`: of tree-sitter, made from the same text."""
-    cutter = _Cutter(lines, language)
-    cutter.children(tree.root_node, depth=0)
-    cutter.flush()
-    return (piece for group in cutter.groups for piece in pack(lines, group))
+class TooSlow(Exception):
+    """The deadline for one file has passed."""
 
 
-class _Cutter:
-    def __init__(self, lines: Lines, language: str) -> None:
-        self.lines = lines
-        self.language = language
-        self.groups: list[list[Span]] = []
-        self._loose: list[Span] = []  # what lies between definitions
-        self._above: list[Span] = []  # comments that may belong to the next definition
-        self._opened = 0  # how many definitions we are inside of
-        self._row = 0  # the first row that no span has taken
+@dataclass
+class Definition:
+    """Rows count from 0. `first` includes the comments directly above, `start` does not; `body` is the first row that
+    is no part of its head. `scope`: names of the definitions around it. `cuts`: large enough to be a chunk."""
 
-    def children(self, node: Any, depth: int) -> None:
+    kind: str
+    names: tuple[str, ...]
+    first: int
+    start: int
+    body: int
+    last: int
+    scope: tuple[str, ...] = ()
+    cuts: bool = False
+    inner: list[Definition] = field(default_factory=list)
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return (*self.scope, *self.names[:1])
+
+    def everything(self) -> Iterator[Definition]:
+        """All definitions inside, in file order."""
+        for definition in self.inner:
+            yield definition
+            yield from definition.everything()
+
+    def signature(self, lines: Lines) -> str:
+        """Its head, at most SIGNATURE_CHARS characters; "" where there is none."""
+        if not self.names and self.kind != "section":
+            return ""
+        last = min(max(self.body - 1, self.start), self.start + SIGNATURE_ROWS - 1, self.last)
+        text = lines.text((self.start, last)).rstrip()
+        return text if len(text) <= SIGNATURE_CHARS else text[:SIGNATURE_CHARS].rstrip() + " …"
+
+
+@dataclass
+class Outline:
+    """`root`: the file as a definition without a name. `depths`: row -> depth of the statement that begins there."""
+
+    root: Definition
+    depths: dict[int, int] = field(default_factory=dict)
+
+    def breaks(self, lines: Lines, first: int, last: int) -> Breaks:
+        """The cost of a cut inside rows `first` to `last`: shallow statements are the best places."""
+        depths, blank = self.depths, lines.blank
+        base = min((depths[row] for row in range(first + 1, last + 1) if row in depths), default=0)
+
+        def cost(row: int) -> float:
+            depth = depths.get(row)
+            after_blank = row > 0 and blank[row - 1]
+            if depth is None:
+                return 0.6 if after_blank else 1.0
+            return max(min((depth - base) * 0.12, 0.7) - 0.1 * after_blank, 0.0)
+
+        return cost
+
+
+def read_outline(lines: Lines, tree: Any, language: str, deadline: float) -> Outline:
+    """The outline of a parsed file. `tree`: of tree-sitter, made from `lines.joined`; `deadline`: time.monotonic().
+    Raises TooSlow."""
+    outline = Outline(Definition("file", (), 0, 0, 0, len(lines) - 1))
+    _Reader(lines, language, outline, deadline).children(tree.root_node, outline.root, 0)
+    return outline
+
+
+class _Reader:
+    def __init__(self, lines: Lines, language: str, outline: Outline, deadline: float) -> None:
+        self.lines, self.language, self.outline, self.deadline = lines, language, outline, deadline
+        self.seen = 0
+
+    def children(self, node: Any, into: Definition, depth: int) -> None:
+        """Note what begins below `node`; definitions go into `into`."""
+        above: int | None = None  # first row of the comments that end on the row before
+        above_last = -2
+        end = -1  # last row of the sibling before
         for child in node.children:
-            span = (max(child.start_point[0], self._row), _last_row(child))
-            if span[1] < span[0]:
-                continue
+            self._check_time()
+            first, last = child.start_point[0], _last_row(child)
+            if child.is_named:
+                self.outline.depths.setdefault(first, depth)
             if _is_leading(child):
-                if self._with_comment(span) == span:  # a blank line after the comment before
-                    self._settle()
-                self._add(self._above, span)
-            elif self._defines(child, span):
-                self._definition(child, span, depth)
-            else:
-                self._settle()
-                # Inside an opened definition go on to its statements, so that it can be cut evenly.
-                fits = self.lines.size(span) <= (MAX_CHARS if self._opened == 0 else MAX_CHARS // 3)
-                if fits or not child.child_count or depth > MAX_DEPTH:
-                    self._add(self._loose, span)
-                else:
-                    self.children(child, depth + 1)
-                    self._settle()
+                if first > end:  # not behind code on the same row
+                    above = above if above is not None and above_last + 1 >= first else first
+                    above_last = last
+                end = max(end, last)
+                continue
+            leading = above if above is not None and above_last + 1 >= first else first
+            above = None
+            end = max(end, last)
+            found = self._definition(child, into, leading, first, last, depth)
+            if found is None and last > first and child.child_count and depth < MAX_DEPTH:
+                self.children(child, into, depth + 1)
 
-    def flush(self) -> None:
-        """End the group: nothing before is packed with anything after."""
-        self._settle()
-        if self._loose:
-            self.groups.append(self._loose)
-            self._loose = []
-
-    def _definition(self, node: Any, span: Span, depth: int) -> None:
-        whole = self._with_comment(span)
-        above = self._above if whole != span else []
-        if not above:
-            self._settle()
-        self._above = []
-        scrap = self._take_scrap()
-        if self._fits(whole):
-            joined = (scrap[0][0], whole[1]) if scrap else whole
-            self.groups.append([joined if self._fits(joined) else whole])
-            self._row = span[1] + 1
-            return
-        self._loose = scrap + above
-        if depth > MAX_DEPTH or not node.child_count:
-            self._add(self._loose, span)
-        else:
-            self._opened += 1
-            self.children(node, depth + 1)
-            self._opened -= 1
-        self.flush()
-
-    def _defines(self, node: Any, span: Span) -> bool:
-        kind = node.type
-        return (
-            node.is_named
-            and kind in DEFINITIONS
-            and _AMBIGUOUS.get(kind, self.language) == self.language
-            and span[1] > span[0]
-            and self.lines.size(self._with_comment(span)) >= MIN_CHARS
+    def _definition(self, node: Any, into: Definition, leading: int, first: int, last: int, depth: int) -> Any:
+        kind = kind_of(node, self.language)
+        if kind is None or (kind in ("variable", "assigned") and into.kind in FUNCTIONS):
+            return None
+        if kind == "function" and into.kind in _TYPES:
+            kind = "method"
+        inner = unwrapped(node)
+        body = inner.child_by_field_name("body")
+        start = inner.start_point[0]
+        found = Definition(
+            kind,
+            names_of(inner, self.language),
+            leading,
+            start,
+            body.start_point[0] if body is not None and body.start_point[0] > start else start + 1,
+            last,
+            (*into.path, *receiver_of(inner, self.language)),
         )
+        found.cuts = last > first and kind != "assigned" and self.lines.size((leading, last)) >= 50
+        if kind == "assigned":
+            found.kind = "variable"
+        if not found.names and not found.cuts:
+            return None
+        into.inner.append(found)
+        if last > first and depth < MAX_DEPTH and self._worth_opening(found):
+            self.children(inner, found, depth + 1)
+        return found
 
-    def _with_comment(self, span: Span) -> Span:
-        """The definition with what stands directly above it; a blank line parts the two."""
-        adjacent = self._above and self._above[-1][1] + 1 >= span[0]
-        return (self._above[0][0], span[1]) if adjacent else span
+    def _worth_opening(self, found: Definition) -> bool:
+        """A function that fits is one chunk; what it defines inside matters where modules are made of functions."""
+        if found.kind not in FUNCTIONS or self.language in _NESTING:
+            return True
+        return self.lines.fill((found.first, found.last)) > 1
 
-    def _take_scrap(self) -> list[Span]:
-        """End the group before a definition; what is too small for a piece (`class A:`, a constant) is returned."""
-        loose, self._loose = self._loose, []
-        if not loose:
-            return []
-        text = self.lines.text((loose[0][0], loose[-1][1])).strip()
-        if len(text) >= MIN_CHARS:
-            self.groups.append(loose)
-            return []
-        return loose if any(map(str.isalnum, text)) else []  # closing brackets say nothing
+    def _check_time(self) -> None:
+        self.seen += 1
+        if self.seen % 1024 == 0 and time.monotonic() > self.deadline:
+            raise TooSlow
 
-    def _fits(self, span: Span) -> bool:
-        return self.lines.size(span) <= MAX_CHARS
 
-    def _settle(self) -> None:
-        """Comments that turned out to stand above no definition."""
-        self._loose.extend(self._above)
-        self._above = []
-
-    def _add(self, spans: list[Span], span: Span) -> None:
-        spans.append(span)
-        self._row = span[1] + 1
+_TYPES = frozenset({"class", "interface", "struct", "enum", "trait", "impl", "protocol"})
+_NESTING = frozenset({"javascript", "typescript", "tsx", "lua"})
 
 
 def _last_row(node: Any) -> int:
     row, column = node.end_point
-    return row - 1 if column == 0 and row > node.start_point[0] else row
+    return int(row - 1 if column == 0 and row > node.start_point[0] else row)
 
 
 def _is_leading(node: Any) -> bool:

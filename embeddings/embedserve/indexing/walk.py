@@ -11,13 +11,23 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from embedserve.indexing.ignore import Rules
-from embedserve.indexing.languages import language_of
+from embedserve.indexing.languages import Language, language_of
 from embedserve.indexing.workspace import shown_path
 
 MAX_FILE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to index. `relative`: inside the workspace, as the system spells it. `changed_at`: seconds since 1970."""
+
+    relative: str
+    language: Language
+    changed_at: float = 0.0
 
 
 @dataclass
@@ -25,8 +35,9 @@ class Walk:
     """`files`: paths inside the workspace, in order. `skipped`: reason -> count, for files of a kind that
     is indexed. `unreadable`: paths (files or folders) whose content is unknown. `warnings`: for a person."""
 
-    files: list[str] = field(default_factory=list)
+    files: list[Found] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -36,7 +47,9 @@ class Walk:
         self.warnings.append(f"{shown_path(relative) or '.'}: {error.strerror or error}; kept as it was indexed")
 
 
-def walk(workspace: str) -> Walk:
+def walk(
+    workspace: str, include: Sequence[str] = (), exclude: Sequence[str] = (), only: set[str] | None = None
+) -> Walk:
     """Walk `workspace`; raises nothing for what lies inside it."""
     found, rules = Walk(), Rules(workspace)
     folders = [""]
@@ -53,7 +66,14 @@ def walk(workspace: str) -> Walk:
         inner = [path for entry in names if (path := _visit(entry, folder, rules, found)) is not None]
         folders.extend(reversed(inner))
     found.warnings.extend(rules.warnings)
+    if only is not None:
+        found.files = [file for file in found.files if _under(file.relative, only)]
     return found
+
+
+def _under(path: str, roots: set[str]) -> bool:
+    parts = path.split(os.sep)
+    return any(os.sep.join(parts[: count + 1]) in roots for count in range(len(parts)))
 
 
 def _visit(entry: os.DirEntry[str], folder: str, rules: Rules, found: Walk) -> str | None:
@@ -64,7 +84,9 @@ def _visit(entry: os.DirEntry[str], folder: str, rules: Rules, found: Walk) -> s
     except OSError:
         return None  # removed meanwhile
     is_folder = stat.S_ISDIR(info.st_mode)
-    if not is_folder and language_of(relative) is None:
+    language = None if is_folder else language_of(relative)
+    if not is_folder and language is None:
+        found.unknown[os.path.splitext(entry.name)[1].lower() or entry.name] += 1
         return None
     if stat.S_ISLNK(info.st_mode):
         found.skipped["symbolic link"] += 1
@@ -78,6 +100,6 @@ def _visit(entry: os.DirEntry[str], folder: str, rules: Rules, found: Walk) -> s
     elif info.st_size > MAX_FILE_BYTES:
         found.skipped["over 1 MiB"] += 1
         found.warnings.append(f"{shown_path(relative)}: {info.st_size / 2**20:.1f} MiB, over 1 MiB; not indexed")
-    else:
-        found.files.append(relative)
+    elif language is not None:
+        found.files.append(Found(relative, language, info.st_mtime))
     return None

@@ -1,7 +1,7 @@
 """What a workspace is called: its absolute path, its collection and the paths inside it.
 
-The clients name a collection after the folder's path as VS Code knows it: absolute, symbolic links kept,
-no slash at the end. Everything here is pure naming; it knows no Qdrant.
+A collection is named after the folder's path as VS Code knows it: absolute, symbolic links kept, no slash at the end.
+Everything here is pure naming; it knows no Qdrant.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from embedserve.errors import IndexingFailed
+
+OWN_PREFIX = "embedserve-"
+CLIENTS_PREFIX = "ws-"
 
 
 def workspace_path(given: str | Path) -> str:
@@ -37,18 +40,23 @@ def existing_workspace(given: str | Path) -> str:
 
 
 def collection_name(workspace: str) -> str:
-    """`ws-` and the first 16 hex digits of sha256(path), as the clients have it."""
-    return "ws-" + hashlib.sha256(os.fsencode(workspace)).hexdigest()[:16]
+    """Of our own index of a folder: `embedserve-` and 16 hex digits of its path."""
+    return OWN_PREFIX + _hashed(workspace)
+
+
+def clients_collection_name(workspace: str) -> str:
+    """Of Roo Code's, Zoo Code's and Kilo Code's index of a folder."""
+    return CLIENTS_PREFIX + _hashed(workspace)
+
+
+def _hashed(workspace: str) -> str:
+    """The first 16 hex digits of sha256(path), as the clients have it."""
+    return hashlib.sha256(os.fsencode(workspace)).hexdigest()[:16]
 
 
 def shown_path(path: str) -> str:
     """`path` as it can be stored and printed: bytes that are not UTF-8 become \\xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def path_segments(relative: str) -> dict[str, str]:
-    """{"0": "src", "1": "a.py"}: the payload that path filters use."""
-    return {str(index): part for index, part in enumerate(p for p in relative.split(os.sep) if p)}
 
 
 def is_this_machine(url: str) -> bool:
