@@ -92,3 +92,21 @@ def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert names(found) == ["a.py"]
     assert found.unreadable == ["closed"]
     assert "closed: Permission denied" in found.warnings[0]
+
+
+def test_an_odd_line_of_an_ignore_file_spoils_no_other_one(tmp_path: Path) -> None:
+    """Git is the judge. Once `[z-a]` ended the index with a traceback, and a BOM disabled the first pattern."""
+    write(tmp_path, "a.py", "first.py", "build/b.py", "num3.py", "numx.py", "pkg/c.py", "tail.py", "kept.py")
+    lines = "\ufefffirst.py\r\n[z-a].py\n!\n\\\nbuild/\nnum[[:digit:]].py\n*.log\x0cx\ntail.py\n"
+    (tmp_path / ".gitignore").write_bytes(lines.encode())
+    (tmp_path / ".kilocodeignore").write_text("kept.py\n")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard", "*.py"], cwd=tmp_path, check=True, capture_output=True
+    )
+    found = walk(str(tmp_path))
+    assert set(names(found)) == set(listed.stdout.decode().split()) - {"kept.py"}
+    assert set(names(found)) == {"a.py", "numx.py", "pkg/c.py"}
+    assert len([warning for warning in found.warnings if "is no pattern; this line is not applied" in warning]) == 3
+    assert found.skipped[".gitignore"] == 3
+    assert found.skipped[".kilocodeignore"] == 1

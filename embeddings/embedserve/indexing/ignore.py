@@ -1,23 +1,40 @@
-"""Which paths of a workspace are not indexed: .gitignore, .rooignore and the clients' own rules.
+"""Which paths of a workspace are not indexed: .gitignore, .rooignore, .kilocodeignore and the clients' own rules.
 
 A path is decided by the deepest .gitignore that has a matching pattern, the last match in a file winning, as
 git does it. Ignore files above the workspace count up to the repository's root (unless they leave out the
 workspace itself, which was asked for), and .git/info/exclude counts last. On top, the clients skip hidden
-names and a list of folders, and read a .rooignore at the workspace's root. A folder that is ignored is never
+names and a list of folders, and read a file of their own at the workspace's root. A folder that is ignored is never
 entered, so nothing below it can be brought back.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 
 import pathspec
 
-# Roo Code's DIRS_TO_IGNORE. Names are matched against every part of the path inside the workspace.
-_NAMES = "node_modules __pycache__ env venv dist out bundle vendor tmp temp deps pkg Pods"
+# Roo Code's DIRS_TO_IGNORE without `pkg`, where Go keeps its sources.
+# Names are matched against every part of the path inside the workspace.
+_NAMES = "node_modules __pycache__ env venv dist out bundle vendor tmp temp deps Pods"
 IGNORED_NAMES = frozenset(_NAMES.split())
+CLIENTS_FILES = (".rooignore", ".kilocodeignore")  # at the workspace's root
 IGNORED_TAILS = ("target/dependency", "build/dependencies")
+
+
+_POSIX = {
+    "alpha": "a-zA-Z",
+    "digit": "0-9",
+    "alnum": "a-zA-Z0-9",
+    "lower": "a-z",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+    "space": " \t\r\n\v\f",
+    "blank": " \t",
+    "punct": r"""!-/:-@\[-`{-~""",
+}
+_POSIX_CLASS = re.compile(r"\[:(" + "|".join(_POSIX) + r"):\]")
 
 
 @dataclass
@@ -37,7 +54,8 @@ class Rules:
             chain = _chain(top, self.workspace)
             if not any(self._by_git(full, chain[:index], True) for index, full in enumerate(chain) if index):
                 self._above = chain[:-1]
-        self._roo = self._read(os.path.join(self.workspace, ".rooignore"))
+        specs = ((name, self._read(os.path.join(self.workspace, name))) for name in CLIENTS_FILES)
+        self._clients = [(name, spec) for name, spec in specs if spec is not None]
 
     def ignores(self, relative: str, is_folder: bool) -> str | None:
         """Why `relative` (inside the workspace, all its parents not ignored) is left out, or None."""
@@ -50,9 +68,7 @@ class Rules:
         full = os.path.join(self.workspace, relative)
         if self._by_git(full, self._above + _chain(self.workspace, os.path.dirname(full)), is_folder):
             return ".gitignore"
-        if self._roo and self._roo.match_file(posix + "/" * is_folder):
-            return ".rooignore"
-        return None
+        return next((name for name, spec in self._clients if spec.match_file(posix + "/" * is_folder)), None)
 
     def _by_git(self, full: str, bases: list[str], is_folder: bool) -> bool:
         """What the .gitignore files in `bases` (outermost first) and the exclude file say."""
@@ -65,15 +81,33 @@ class Rules:
         root, exclude = self._exclude
         return bool(_verdict(exclude, root, full, is_folder))
 
+    def _parsed(self, path: str, text: str) -> pathspec.GitIgnoreSpec:
+        """Line by line, as git reads them: a line that is no pattern matches nothing and spoils no other one."""
+        good = []
+        for number, line in enumerate(text.split("\n"), 1):
+            line = _expanded(line.removesuffix("\r"))
+            try:
+                pathspec.GitIgnoreSpec.from_lines([line])
+            except (ValueError, re.error):
+                self.warnings.append(f"{path}:{number}: {line!r} is no pattern; this line is not applied")
+            else:
+                good.append(line)
+        return pathspec.GitIgnoreSpec.from_lines(good)
+
     def _read(self, path: str) -> pathspec.GitIgnoreSpec | None:
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                return pathspec.GitIgnoreSpec.from_lines(file.read().splitlines())
+            with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+                return self._parsed(path, file.read())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
             self.warnings.append(f"{path}: {error.strerror}; its rules are not applied")
             return None
+
+
+def _expanded(line: str) -> str:
+    """POSIX classes inside brackets, which pathspec does not know: `[[:digit:]_]` is `[0-9_]`."""
+    return _POSIX_CLASS.sub(lambda match: _POSIX[match[1]], line)
 
 
 def _repository(folder: str) -> str | None:

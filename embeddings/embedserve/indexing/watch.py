@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Callable
 from watchfiles import Change, awatch
 
 from embedserve.errors import IndexingFailed, SetupError
+from embedserve.indexing.ignore import CLIENTS_FILES
 from embedserve.indexing.sync import Indexer, Report
 
 RETRY_MS = 10_000
 Changes = set[tuple[Change, str]]
-IGNORE_FILES = frozenset({".gitignore", ".rooignore"})
+IGNORE_FILES = frozenset({".gitignore", *CLIENTS_FILES})
 
 
 async def watch(indexer: Indexer, new_report: Callable[[], Report], done: Callable[[Report], None]) -> None:
