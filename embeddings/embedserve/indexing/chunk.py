@@ -6,8 +6,8 @@ same for every file, and a file where it does not hold, or that takes too long t
 and said so (`Cut.fallback`).
 
 A chunk's point (see `store.py`) has an id made of its path and its text, not of its lines: a function that moved
-down keeps its vector. The text that is embedded is the chunk's own; a part of a definition after the first has the
-definition's signature before it.
+down keeps its vector. The text that is embedded is the chunk's own, and before it what its reader would miss: the name
+of a method's class, the signature of the definition that it is a later part of.
 """
 
 from __future__ import annotations
@@ -58,8 +58,14 @@ class Chunk:
 
     @property
     def embedded_text(self) -> str:
-        text = self.text.strip()
-        return f"{self.signature.strip()}\n{text}" if self.signature else text
+        return "\n".join(filter(None, (self._heading, self.text.strip())))
+
+    @property
+    def _heading(self) -> str:
+        """What a reader of this text alone would miss: the head of what it is a part of, a method's class."""
+        if self.signature:
+            return self.signature.strip()
+        return self.scope[-2] if self.kind == "method" and len(self.scope) > 1 else ""
 
     @property
     def digest(self) -> str:

@@ -38,7 +38,7 @@ def cut(lines: Lines, outline: Outline | None, root: Definition) -> list[Part]:
     are paragraphs."""
     cutter = _Cutter(lines, outline)
     licence = licence_rows(lines)
-    parts = [Part(0, licence, root, kind="licence")] if licence >= 0 else []
+    parts = [Part(*span, root, kind="licence") for span in split(lines, (0, licence), paragraph_breaks(lines))]
     parts += cutter.inside(root, licence + 1)
     trimmed = [part for part in parts if _trim(lines, part)]
     return join_small(lines, trimmed, 2 * MIN_CHARS if root.inner and root.inner[0].kind == "section" else MIN_CHARS)
