@@ -64,7 +64,21 @@ def test_only_open_routes_answer_without_the_key():
     with fake_server(api_key="k") as server:
         statuses = {
             path: httpx.get(server.url + path).status_code
-            for path in ("/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v1/models", "/", "/nowhere")
+            for path in (
+                "/health",
+                "/ready",
+                "/metrics",
+                "/docs",
+                "/openapi.json",
+                "/",
+                "/v1/models",
+                "/status.json",
+                "/nowhere",
+            )
         }
-        assert {path for path, status in statuses.items() if status == 401} == {"/v1/models", "/", "/nowhere"}
+        assert {path for path, status in statuses.items() if status == 401} == {
+            "/v1/models",
+            "/status.json",
+            "/nowhere",
+        }
         assert httpx.head(server.url + "/health").status_code == 200
