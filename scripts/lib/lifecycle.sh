@@ -124,7 +124,8 @@ do_uninstall() {
   while IFS=$'\t' read -r kind what; do
     if [ "$kind" != editor ] && [ "$what" != "$RUN" ]; then remove_one "$kind" "$what"; fi
   done < <(sort -t $'\t' -k 1,1 <<<"$list") # containers before images, networks and volumes
-  rmdir "$HOME/.local/share/embedserve" 2>/dev/null
+  # Their standard folders too, where nothing else is in them: rmdir removes only what is empty.
+  for what in .local/share/embedserve .local/share .local .cache; do rmdir "$HOME/$what" 2>/dev/null; done
   rm -rf "$RUN"
   say "removed. What is left is this folder: rm -rf $(printf '%q' "$ROOT")"
 }
