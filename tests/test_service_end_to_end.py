@@ -41,9 +41,10 @@ def code_texts(count, shortest=1, longest=200):
     texts = []
     for module in (asyncio.base_events, asyncio.streams, ast, inspect, subprocess):
         source = inspect.getsource(module)
+        lines = source.splitlines(keepends=True)
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.stmt) and (text := ast.get_source_segment(source, node)):
-                texts.append(text)
+            if isinstance(node, ast.stmt):  # (ast.get_source_segment splits the whole source for each node)
+                texts.append("".join(lines[node.lineno - 1 : node.end_lineno]).strip())
     return [text for text in dict.fromkeys(texts) if shortest <= len(text) <= longest][:count]
 
 

@@ -1,13 +1,18 @@
-"""Does it leak?  Twelve minutes of mixed load; the RSS at the end against the RSS after the first minute.
+"""Does it leak, lose, mix up or refuse anything?  A hundred clients, two models, searches; every answer is judged.
 
-    python scripts/bench/soak.py [--seconds 720] [--model all-MiniLM-L6-v2] [--out memory-bank]
+    python scripts/bench/soak.py [--seconds 720] [--texts 30000] [--model all-MiniLM-L6-v2] [--out memory-bank]
 
-Twelve clients, each drawing its next act: 1 to 600 texts, short and long ones; requests aborted after a random
-time; half-sent bodies; bad JSON, empty input, wrong model, wrong type, token ids, unknown routes. Each answer must
-have the status its request deserves. The server runs as a user's, but with a memory cache of 8 MB: full
-within the first minute, so that what grows afterwards is a leak and not the cache filling up.
+The load (soak_crowd.py): 100 clients; 5 % of their acts are aborted, 5 % malformed, some write or read slowly; one
+sends files of 2,600 texts; ten searches a second beside them. It goes on until --seconds have passed and --texts were
+answered. The server serves two models (the second: a random one of jina's architecture, written for the run, unless
+--second names another) with a memory cache of 1 MB and no disk cache: full within the first minute, so that what
+grows afterwards is a leak and not the cache filling up, and most texts are computed, not remembered.
 
-Writes soak.csv (a line each second) and soak.png to --out. Exit 1 when RSS grew by over 5 % or an answer was wrong.
+Asked of it: every vector is its text's; no 5xx, no 429, every malformed request gets its own status; RSS at the end
+at most 5 % over its value after the first minute; descriptors and threads back when the clients are gone; where
+the server exports it, the event loop never blocked for longer than --blocked. Stated: the searches' p95.
+
+Writes soak.csv (a line each second), soak.png and soak.json to --out. Exit 1 when anything was broken.
 """
 
 from __future__ import annotations
@@ -15,194 +20,221 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import random
-import socket
+import re
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from pathlib import Path
 from statistics import median
+from typing import Any, NamedTuple
 
+import psutil
 from rich.console import Console
 from rich.table import Table
+from soak_crowd import Client, Crowd, Pool
 
-from embedserve.bench.client import Connection, Endpoint, request_body
-from embedserve.bench.servers import Meter, StartedServer, end_on_sigterm, own_command
+from embedserve.bench.client import Endpoint
+from embedserve.bench.report import percentile
+from embedserve.bench.servers import StartedServer, end_on_sigterm, own_command
 from embedserve.bench.texts import code_texts
 
-CLIENTS = 12
-GROWTH = 0.05
+CLIENTS, GROWTH = 100, 0.05
+LOOP_BLOCKED = re.compile(r"^embedserve_event_loop_blocked_max_seconds(?:\{.*\})? (\S+)", re.MULTILINE)
 MB = 1024 * 1024
 
 
-class Client(threading.Thread):
-    """One client: acts until `stop`. `wrong` counts the answers that were not the deserved ones."""
+class Sample(NamedTuple):
+    """One second of the server. `texts`: answered rightly so far."""
 
-    def __init__(self, number: int, endpoint: Endpoint, model: str, pool: list[str], stop: threading.Event) -> None:
-        super().__init__(daemon=True)
-        self.rng, self.endpoint, self.model, self.pool, self.stop_event = (
-            random.Random(number),
-            endpoint,
-            model,
-            pool,
-            stop,
-        )
-        self.acts: Counter[str] = Counter()
-        self.wrong: Counter[str] = Counter()
-        self.texts = 0
-
-    def run(self) -> None:
-        connection = self.endpoint.connect()
-        while not self.stop_event.is_set():
-            drawn = self.rng.random()
-            if drawn < 0.80:
-                self._good(connection)
-            elif drawn < 0.88:
-                self._abort()
-            else:
-                self._bad(connection)
-        connection.close()
-
-    def _texts(self) -> list[str]:
-        most = self.rng.choices([1, 60, 300, 600], [40, 45, 10, 5])[0]
-        texts = [f"{text}\n# {self.rng.random()}" for text in self.rng.sample(self.pool, self.rng.randint(1, most))]
-        if self.rng.random() < 0.1:
-            texts[0] = texts[0] * self.rng.randint(2, 60)  # far over the model's limit: cut
-        return texts
-
-    def _good(self, connection: Connection) -> None:
-        texts = self._texts()
-        self._expect("embed", connection.embed(request_body(texts, self.model)).status, 200)
-        self.texts += len(texts)
-
-    def _bad(self, connection: Connection) -> None:
-        path = f"{self.endpoint.base}/embeddings"
-        name, status, method, where, body = self.rng.choice(
-            [
-                ("bad JSON", 400, "POST", path, b'{"input": ['),
-                ("empty input", 400, "POST", path, b'{"input": []}'),
-                ("empty text", 400, "POST", path, b'{"input": ["a", ""]}'),
-                ("wrong type", 400, "POST", path, b'{"input": {"a": 1}}'),
-                ("wrong model", 404, "POST", path, b'{"input": "a", "model": "no-such-model"}'),
-                ("id out of vocabulary", 400, "POST", path, b'{"input": [[1, 99999999]]}'),
-                ("unknown route", 404, "GET", "/v1/nothing", None),
-                ("wrong method", 405, "DELETE", path, None),
-                (
-                    "token ids",
-                    200,
-                    "POST",
-                    path,
-                    json.dumps({"input": [101, 2000 + self.rng.randrange(9000), 102]}).encode(),
-                ),
-                ("white space", 200, "POST", path, b'{"input": ["  \\n "]}'),
-            ]
-        )
-        self._expect(name, connection.send(method, where, body).status, status)
-
-    def _abort(self) -> None:
-        """Send a request, whole or half, wait a moment, go away."""
-        body = request_body(self._texts(), self.model)
-        head = (
-            f"POST {self.endpoint.base}/embeddings HTTP/1.1\r\nHost: localhost\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        ).encode()
-        half = self.rng.random() < 0.3
-        with socket.create_connection((self.endpoint.host, self.endpoint.port)) as client:
-            try:
-                client.sendall(head + body[: len(body) // 2 if half else None])
-            except OSError:
-                self.wrong["abort: the server closed the connection"] += 1
-            time.sleep(self.rng.random())
-        self.acts["half a body" if half else "aborted"] += 1
-
-    def _expect(self, name: str, status: int, deserved: int) -> None:
-        self.acts[name] += 1
-        if status != deserved:
-            self.wrong[f"{name}: {status} instead of {deserved}"] += 1
+    seconds: float
+    rss_mb: float
+    threads: int
+    descriptors: int
+    texts: int
 
 
-def sample(
-    server: StartedServer, meter: Meter, clients: list[Client], seconds: float
-) -> list[tuple[float, float, int, int]]:
-    """A row each second: seconds, RSS in MB, threads, texts answered so far."""
-    rows, start = [], time.perf_counter()
-    while (now := time.perf_counter() - start) < seconds and server.process.poll() is None:
-        rows.append((round(now, 1), round(meter.rss() / MB, 1), meter.threads(), sum(c.texts for c in clients)))
+def look(process: psutil.Process, seconds: float, texts: int) -> Sample:
+    with process.oneshot():
+        rss, threads, descriptors = process.memory_info().rss, process.num_threads(), process.num_fds()
+    return Sample(round(seconds, 1), round(rss / MB, 1), threads, descriptors, texts)
+
+
+def watch(server: StartedServer, crowd: Crowd, seconds: float, texts: int) -> list[Sample]:
+    """A sample a second until both bounds are reached, the server has died, or three times the seconds are over."""
+    rows, start, process = [], time.perf_counter(), psutil.Process(server.process.pid)
+    while (now := time.perf_counter() - start) < 3 * seconds and server.process.poll() is None:
+        rows.append(look(process, now, crowd.texts))
         if sys.stderr.isatty():
-            print(f"\r{now:5.0f} s  RSS {rows[-1][1]:.0f} MB  {rows[-1][3]} texts ", end="", file=sys.stderr)
+            print(f"\r{now:5.0f} s  RSS {rows[-1].rss_mb:.0f} MB  {crowd.texts} texts ", end="", file=sys.stderr)
+        if now >= seconds and crowd.texts >= texts:
+            break
         time.sleep(1.0)
     return rows
 
 
-def growth(rows: list[tuple[float, float, int, int]], after: float) -> tuple[float, float]:
+def growth(rows: list[Sample], after: float) -> tuple[float, float]:
     """Median RSS around `after` seconds, and over the last ten seconds."""
-    early = [rss for at, rss, *_ in rows if abs(at - after) <= 5]
-    late = [rss for at, rss, *_ in rows if at >= rows[-1][0] - 10]
+    early = [row.rss_mb for row in rows if abs(row.seconds - after) <= 5]
+    late = [row.rss_mb for row in rows if row.seconds >= rows[-1].seconds - 10]
     return median(early), median(late)
 
 
-def picture(rows: list[tuple[float, float, int, int]], after: float, start: float, path: Path) -> None:
+def settled(server: StartedServer, before: Sample, seconds: float = 30.0) -> Sample:
+    """The server once its clients are gone: descriptors as before, or as they are when the time is over."""
+    process, end = psutil.Process(server.process.pid), time.perf_counter() + seconds
+    while True:
+        now = look(process, 0, 0)
+        if now.descriptors <= before.descriptors or time.perf_counter() > end:
+            return now
+        time.sleep(0.25)
+
+
+def loop_blocked(endpoint: Endpoint) -> float | None:
+    """The longest time the event loop was blocked, in seconds, where the server says it."""
+    connection = endpoint.connect()
+    metrics = connection.send("GET", endpoint.root + "/metrics").body.decode()
+    connection.close()
+    found = LOOP_BLOCKED.search(metrics)
+    return float(found[1]) if found else None
+
+
+def picture(rows: list[Sample], after: float, start: float, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axis = pyplot.subplots(figsize=(9, 3.5))
-    axis.plot([row[0] / 60 for row in rows], [row[1] for row in rows], linewidth=1)
-    axis.axhspan(start * (1 - GROWTH), start * (1 + GROWTH), alpha=0.15, label="± 5 % of the value after one minute")
-    axis.axvline(after / 60, linestyle=":", linewidth=1)
-    axis.set(xlabel="minutes of mixed load", ylabel="RSS, MB", ylim=(0, None))
-    axis.legend(loc="lower right")
+    figure, (memory, counts) = pyplot.subplots(2, 1, figsize=(9, 5), sharex=True)
+    minutes = [row.seconds / 60 for row in rows]
+    memory.plot(minutes, [row.rss_mb for row in rows], linewidth=1)
+    memory.axhspan(start * (1 - GROWTH), start * (1 + GROWTH), alpha=0.15, label="± 5 % of the value after one minute")
+    memory.axvline(after / 60, linestyle=":", linewidth=1)
+    memory.set(ylabel="RSS, MB", ylim=(0, None))
+    memory.legend(loc="lower right")
+    counts.plot(minutes, [row.descriptors for row in rows], linewidth=1, label="descriptors")
+    counts.plot(minutes, [row.threads for row in rows], linewidth=1, label="threads")
+    counts.set(xlabel="minutes of load", ylim=(0, None))
+    counts.legend(loc="center right")
     figure.tight_layout()
     figure.savefig(path, format="png", dpi=110)
 
 
-def main() -> int:
+def second_model(named: str, first: str, folder: Path) -> str:
+    """The second model's name; by default a small random one, written into `folder`."""
+    if named:
+        return named
+    if first == "fake":
+        return "fake-two"
+    from random_jina import write_checkpoint
+
+    made = folder / "second-model"
+    made.mkdir()
+    return str(write_checkpoint(made, layers=2, hidden=64, heads=4, intermediate=128, vocab=500, files=20))
+
+
+def served(endpoint: Endpoint) -> list[str]:
+    connection = endpoint.connect()
+    listed = json.loads(connection.send("GET", f"{endpoint.base}/models").body)
+    connection.close()
+    return [entry["id"] for entry in listed["data"]]
+
+
+def pool_of(count: int, models: list[str]) -> Pool:
+    texts = code_texts(count - 10)
+    return Pool([*texts, *(text * 40 for text in texts[:10])], models)  # ten far over the model's limit: cut
+
+
+def load(server: StartedServer, crowd: Crowd, args: argparse.Namespace) -> list[Sample]:
+    clients: list[threading.Thread] = [Client(n, crowd) for n in range(args.clients)]
+    clients.append(threading.Thread(target=crowd.search, daemon=True))
+    for client in clients:
+        client.start()
+    rows = watch(server, crowd, args.seconds, args.texts)
+    crowd.stop.set()
+    for client in clients:
+        client.join()
+    return rows
+
+
+def checks(
+    rows: list[Sample], crowd: Crowd, before: Sample, after: Sample, blocked: float | None, args: argparse.Namespace
+) -> list[tuple[str, str, str, bool | None]]:
+    """(what, bound, reached, kept); None: stated only."""
+    minute = min(60.0, args.seconds / 3)
+    start, end = growth(rows, minute)
+    change = end / start - 1
+    busy = max(row.threads for row in rows if row.seconds <= minute + 5)
+    p95 = percentile(crowd.searches, 95) * 1000 if crowd.searches else 0.0
+    shown = "not exported" if blocked is None else f"{blocked * 1000:.0f} ms"
+    return [
+        ("texts answered rightly", f">= {args.texts}", str(crowd.texts), crowd.texts >= args.texts),
+        ("wrong answers", "0", str(dict(crowd.wrong) or 0), not crowd.wrong),
+        (f"RSS after {minute:.0f} s, at the end, MB", "", f"{start:.0f}, {end:.0f}", None),
+        ("growth", f"<= {GROWTH:.0%}", f"{change:+.1%}", change <= GROWTH),
+        ("descriptors before, after", "back", f"{before.descriptors}, {after.descriptors}",
+         after.descriptors <= before.descriptors),
+        ("threads in the first minute, after", "back", f"{busy}, {after.threads}", after.threads <= busy),
+        ("event loop blocked at most", f"<= {args.blocked * 1000:.0f} ms", shown,
+         None if blocked is None else blocked <= args.blocked),
+        (f"p95 of {len(crowd.searches)} searches", "", f"{p95:.0f} ms", None),
+        ("texts/s", "", f"{crowd.texts / rows[-1].seconds:.0f}", None),
+    ]  # fmt: skip
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="all-MiniLM-L6-v2")
+    parser.add_argument("--second", default="", metavar="MODEL", help="the second model (a small random one)")
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--seconds", type=float, default=720.0)
+    parser.add_argument("--seconds", type=float, default=720.0, help="least length (720)")
+    parser.add_argument("--texts", type=int, default=30_000, help="least number of texts (30000)")
+    parser.add_argument("--pool", type=int, default=1_500, help="different texts (1500)")
+    parser.add_argument("--clients", type=int, default=CLIENTS)
+    parser.add_argument("--blocked", type=float, default=0.05, metavar="S", help="bound of the event loop (0.05)")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[2] / "memory-bank")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
     end_on_sigterm()
-    after = min(60.0, args.seconds / 3)
     with tempfile.TemporaryDirectory() as home:
-        env = {"EMBEDDING_HOME": home, "EMBEDDING_CACHE_MEMORY": "8m"}
-        server = StartedServer("embedserve", own_command(args.model, args.precision), env)
+        names = f"{args.model},{second_model(args.second, args.model, Path(home))}"
+        env = {"EMBEDDING_HOME": home, "EMBEDDING_CACHE": "memory", "EMBEDDING_CACHE_MEMORY": "1m"}
+        server = StartedServer("embedserve", own_command(names, args.precision), env)
         try:
             server.wait()
-            meter, stop, pool = Meter(server.process.pid), threading.Event(), code_texts(5_000)
-            clients = [Client(n, server.endpoint, args.model, pool, stop) for n in range(CLIENTS)]
-            for client in clients:
-                client.start()
-            rows = sample(server, meter, clients, args.seconds)
-            stop.set()
-            for client in clients:
-                client.join()
-            meter.close()
-            alive = server.process.poll() is None
+            crowd = Crowd(server.endpoint, pool_of(args.pool, served(server.endpoint)))
+            crowd.pool.ask(server.endpoint)
+            before = look(psutil.Process(server.process.pid), 0, 0)
+            rows = load(server, crowd, args)
+            if server.process.poll() is not None:
+                print(f"the server died:\n{server.last_lines()}", file=sys.stderr)
+                return 1
+            blocked = loop_blocked(server.endpoint)
+            after = settled(server, before)
         finally:
             server.stop()
-    start, end = growth(rows, after)
+    return report(args, rows, crowd, checks(rows, crowd, before, after, blocked, args))
+
+
+def report(args: argparse.Namespace, rows: list[Sample], crowd: Crowd, found: list[Any]) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     with (args.out / "soak.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("seconds", "rss_mb", "threads", "texts"), *rows])
-    picture(rows, after, start, args.out / "soak.png")
-    acts, wrong = sum((c.acts for c in clients), Counter()), sum((c.wrong for c in clients), Counter())
-    change = end / start - 1
-    table = Table(
-        "check", "bound", "reached", "", title=f"soak: {args.model}, {args.seconds:.0f} s", title_justify="left"
-    )
-    table.add_row(f"RSS after {after:.0f} s, at the end, MB", "", f"{start:.0f}, {end:.0f}", "")
-    table.add_row("growth", f"<= {GROWTH:.0%}", f"{change:+.1%}", "ok" if change <= GROWTH else "BROKEN")
-    table.add_row("wrong answers", "0", str(dict(wrong) or 0), "BROKEN" if wrong else "ok")
-    table.add_row("server alive", "yes", "yes" if alive else "no", "ok" if alive else "BROKEN")
-    table.add_row("acts", "", ", ".join(f"{count} {name}" for name, count in acts.most_common()), "")
-    table.add_row("texts, texts/s", "", f"{rows[-1][3]}, {rows[-1][3] / rows[-1][0]:.0f}", "")
+        csv.writer(file).writerows([Sample._fields, *rows])
+    minute = min(60.0, args.seconds / 3)
+    picture(rows, minute, growth(rows, minute)[0], args.out / "soak.png")
+    table = Table("check", "bound", "reached", "", title_justify="left", title=f"soak: {rows[-1].seconds:.0f} s")
+    for what, bound, reached, kept in found:
+        table.add_row(what, bound, reached, "" if kept is None else "ok" if kept else "BROKEN")
+    acts = dict(crowd.acts.most_common())
+    table.add_row("acts", "", ", ".join(f"{count} {name}" for name, count in acts.items()), "")
     Console().print(table)
-    return 1 if wrong or not alive or change > GROWTH else 0
+    fields = ("check", "bound", "reached", "kept")
+    stated = {"checks": [dict(zip(fields, row, strict=True)) for row in found], "acts": acts}
+    (args.out / "soak.json").write_text(json.dumps(stated, indent=2) + "\n")
+    return 1 if any(kept is False for *_, kept in found) else 0
 
 
 if __name__ == "__main__":

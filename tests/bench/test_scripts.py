@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+
+from embedserve.bench.client import Reply
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "bench"
 
@@ -42,27 +47,49 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_soak_writes_a_line_a_second_and_a_picture(tmp_path: Path) -> None:
-    done = run("soak.py", "--seconds", "6", "--out", str(tmp_path))
+def test_the_soak_judges_a_hundred_clients_and_writes_its_report(tmp_path: Path) -> None:
+    done = run("soak.py", "--seconds", "6", "--texts", "300", "--pool", "60", "--out", str(tmp_path))
     assert "growth" in done.stdout, done.stderr
-    (wrong,) = [line for line in done.stdout.splitlines() if "wrong answers" in line]
-    assert "ok" in wrong
     rows = list(csv.DictReader((tmp_path / "soak.csv").open()))
-    assert list(rows[0]) == ["seconds", "rss_mb", "threads", "texts"]
-    assert 4 <= len(rows) <= 7
+    assert list(rows[0]) == ["seconds", "rss_mb", "threads", "descriptors", "texts"]
+    assert 4 <= len(rows) <= 19
     assert float(rows[-1]["rss_mb"]) > 10
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
+    report = json.loads((tmp_path / "soak.json").read_text())
+    kept = {check["check"]: check["kept"] for check in report["checks"]}
+    assert kept["wrong answers"], report
+    assert kept["texts answered rightly"], report
+    assert kept["descriptors before, after"], report
+    assert {"embed", "search", "abort", "large file"} <= report["acts"].keys()
+
+
+def test_the_soak_knows_a_vector_of_another_text_and_one_that_is_not_quite_its_own() -> None:
+    crowd = script("soak_crowd")
+    pool = crowd.Pool(["a", "b", "c"], ["m"])
+    pool.vectors["m"] = np.eye(3, dtype=np.float32)
+    bent = np.array([0.99, 0.141, 0], np.float32)
+    assert pool.faults(reply_of(pool.vectors["m"][[2, 0]]), [2, 0], "m") == ""
+    assert "cosine 0.0000" in pool.faults(reply_of(pool.vectors["m"][[0, 2]]), [2, 0], "m")
+    assert "cosine 0.99" in pool.faults(reply_of(bent[None]), [0], "m")
+    assert "not an answer" in pool.faults(reply_of(bent[None]), [0, 1], "m")
+
+
+def reply_of(vectors: np.ndarray) -> Reply:
+    data = [{"embedding": base64.b64encode(row.tobytes()).decode()} for row in vectors]
+    return Reply(200, json.dumps({"data": data}).encode(), 0.0)
 
 
 def test_growth_compares_medians_so_that_one_peak_does_not_count() -> None:
-    rows = [(float(at), 100.0, 1, 0) for at in range(100)]
-    rows[60] = (60.0, 900.0, 1, 0)
-    rows[95] = (95.0, 900.0, 1, 0)
-    assert script("soak").growth(rows, after=60) == (100, 100)
+    soak = script("soak")
+    rows = [soak.Sample(float(at), 100.0, 1, 1, 0) for at in range(100)]
+    rows[60] = rows[60]._replace(rss_mb=900.0)
+    rows[95] = rows[95]._replace(rss_mb=900.0)
+    assert soak.growth(rows, after=60) == (100, 100)
 
 
 def test_growth_sees_a_slow_leak() -> None:
-    start, end = script("soak").growth([(float(at), 100.0 + at, 1, 0) for at in range(200)], after=60)
+    soak = script("soak")
+    start, end = soak.growth([soak.Sample(float(at), 100.0 + at, 1, 1, 0) for at in range(200)], after=60)
     assert end / start - 1 == pytest.approx(294 / 160 - 1)
 
 
