@@ -95,7 +95,7 @@ size_of() { # size_of KIND WHAT
 }
 
 do_uninstall() {
-  local word yes='' data=data list kind what answer python
+  local word yes='' data=data list kind what answer python fresh=''
   for word in "$@"; do
     case $word in
       --yes) yes=1 ;;
@@ -103,9 +103,10 @@ do_uninstall() {
       *) die 2 "unknown word '$word' after uninstall." "See: $ME help" ;;
     esac
   done
+  [ -e "$RUN" ] || fresh=$RUN # the lock below makes the folder: it is not what was here before
   take_lock
-  list=$(list_ours "$data" | awk '!seen[$0]++')
-  if [ -z "$list" ]; then say "nothing of embedserve's is on this machine but this folder: $(printf '%q' "$ROOT")"; return; fi
+  list=$(list_ours "$data" | awk '!seen[$0]++' | grep -v -x -F "path"$'\t'"${fresh:-/}")
+  if [ -z "$list" ]; then rm -rf "${fresh:-}" && say "nothing of embedserve's is on this machine but this folder: $(printf '%q' "$ROOT")"; return; fi
   say "This is what embedserve has made:"
   while IFS=$'\t' read -r kind what; do printf '  %-8s %-10s %s\n' "$(size_of "$kind" "$what")" "$kind" "$what"; done <<<"$list"
   if [ -n "$data" ]; then say "Models, the embedding cache and the indexes go too; --keep-data keeps them."; fi
