@@ -152,7 +152,7 @@ BUSY = (
     "class H(BaseHTTPRequestHandler):\n"
     "    def do_GET(self):\n"
     "        self.send_response(200); self.end_headers()\n"
-    "        self.wfile.write(json.dumps({'model': 'm', 'requests_active': 8, 'texts_waiting': 70}).encode())\n"
+    "        self.wfile.write(json.dumps({'model': 'm', 'requests_active': 8, 'requests_waiting': 70}).encode())\n"
     "HTTPServer(('127.0.0.1', int(os.environ['EMBEDDING_PORT'])), H).serve_forever()\n"
 )
 
@@ -168,7 +168,7 @@ def test_on_a_terminal_stop_asks_before_it_interrupts_an_index(ready, answer, co
     while b"[y/N]" not in seen and time.monotonic() < deadline and process.poll() is None:
         if select.select([master], [], [], 0.2)[0]:
             seen += os.read(master, 1000)
-    assert b"8 requests, 70 texts waiting. An index may be running against it" in seen
+    assert b"8 requests, 70 waiting. An index may be running against it" in seen
     os.write(master, answer.encode() + b"\n")
     assert process.wait(40) == code
     os.close(master)
