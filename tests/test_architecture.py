@@ -30,6 +30,8 @@ ROOMS = {
         "engine",
         "backends.base",
         "models.spec",
+        "models.names",
+        "models.prompts",
         "settings",
         "errors",
         "observability",

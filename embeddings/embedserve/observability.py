@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextvars
+import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Summary, generate_latest
 
@@ -107,13 +109,36 @@ class _RequestIdFilter(logging.Filter):
         return True
 
 
-def set_up_logging(level: str) -> None:
-    """Log lines to stderr: time, level, request id, message."""
+def event(logger: logging.Logger, name: str, **fields: str | int | float) -> None:
+    """Log `name key=value ...` at level info; as JSON, each field is a key of the line's object."""
+    shown = " ".join(f"{key}={v:.3f}" if isinstance(v, float) else f"{key}={v}" for key, v in fields.items())
+    logger.info("%s %s", name, shown, extra={"event": name, "fields": fields})
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line, so that nothing in a message can look like a second line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "request_id": getattr(record, "request_id", "-"),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if (name := getattr(record, "event", None)) is not None:
+            line |= {"event": name, **record.fields}  # type: ignore[attr-defined]
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def set_up_logging(level: str, style: str = "text") -> None:
+    """Log lines to stderr: time, level, request id, message. style: text or json."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_RequestIdFilter())
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)-7s [%(request_id)s] %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
-    )
+    text = logging.Formatter("%(asctime)s %(levelname)-7s [%(request_id)s] %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    handler.setFormatter(_JsonFormatter() if style == "json" else text)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -59,6 +59,14 @@ class Settings(BaseModel):
     overlong: Literal["truncate", "error"] = Field(
         "truncate", description="A text over the model's limit is cut, or refused with 400"
     )
+    default_prompt: str = Field(
+        "",
+        description="Prompt of requests that name none: `query`, `document` or a prompt's name; `none`: not even the model's own",
+    )
+    empty: Literal["error", "embed"] = Field(
+        "error",
+        description="An empty string among the texts is refused with 400, or embedded as the model's empty text",
+    )
     home: Path = Field(
         Path("~/.cache/embedserve"),
         validate_default=True,
@@ -122,6 +130,7 @@ class Settings(BaseModel):
 
     # Looking inside
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people, or one JSON object a line")
     tracemalloc: bool = Field(
         False, description="Log the largest growers between memory snapshots (slow; for diagnosis)"
     )

@@ -54,19 +54,19 @@ def test_a_list_keeps_its_order_and_duplicates(server):
 
 def test_usage_counts_the_ids_the_model_saw_special_ones_included(server):
     usage = server.post({"input": ["abc", "abc", "ж"]}).json()["usage"]
-    assert usage == {"prompt_tokens": 5 + 5 + 4, "total_tokens": 14}
+    assert usage == {"prompt_tokens": 5 + 5 + 4, "total_tokens": 14, "truncated": 0}
 
 
 def test_a_flat_list_of_ids_is_one_input_used_exactly_as_given(server):
-    ids = [7, 3, 99]
+    ids = [0, 3, 99, 1]
     response = server.post({"input": ids})
     raw = FakeBackend().vector(np.array(ids, dtype=np.int32))
     np.testing.assert_allclose(vectors(response), [raw / np.linalg.norm(raw)], atol=1e-6)
-    assert response.json()["usage"]["prompt_tokens"] == 3
+    assert response.json()["usage"]["prompt_tokens"] == 4
 
 
 def test_lists_of_ids_are_several_inputs(server):
-    assert vectors(server.post({"input": [[7, 3], [9]]})).shape == (2, 8)
+    assert vectors(server.post({"input": [[0, 7, 3, 1], [0, 1]]})).shape == (2, 8)
 
 
 def test_base64_is_little_endian_float32_of_the_same_vector(server):
@@ -95,7 +95,7 @@ def test_the_openai_sdk_works_in_both_formats(server):
             got = np.frombuffer(base64.b64decode(got), "<f4")
         np.testing.assert_allclose(got, expected("hello"), atol=1e-6)
         assert answer.usage.prompt_tokens == 7 + 3
-    assert [m.id for m in client.models.list()] == ["fake"]
+    assert [m.id for m in client.models.list()] == ["fake", "fake-query", "fake-document"]
     with pytest.raises(openai.NotFoundError, match="not served"):
         client.embeddings.create(model="nope", input="x")
 
@@ -147,7 +147,19 @@ def test_an_overlong_text_is_refused_when_asked(server):
         ({"input": "a", "truncate": "no"}, "true or false"),
         ({"input": "a", "dimension": 4}, "did you mean 'dimensions'"),
         ({"input": "a", "prompt_name": "passage"}, "known: query, document"),
-        ({"input": [1], "prompt_name": "query"}, "token ids"),
+        ({"input": [0, 1], "prompt_name": "query"}, "token ids"),
+        ({"input": [7, 3, 99]}, "check_embedding_ctx_length=False"),
+        ({"input": [0, 300, 1]}, "check_embedding_ctx_length=False"),
+        ({"input": "a", "normalized": False}, "'normalized' can only be true"),
+        ({"input": "a", "late_chunking": True}, "'late_chunking' can only be false"),
+        ({"input": "a", "add_special_tokens": 1}, "add_special_tokens"),
+        ({"input": "a", "output_dtype": "int4"}, "output_dtype"),
+        ({"input": "a", "embedding_types": ["float", "int8"]}, "embedding_types"),
+        ({"input": "a", "output_dtype": "int8", "embedding_type": "float"}, "contradict"),
+        ({"input": "a", "dimensions": 4, "output_dimension": 8}, "contradict"),
+        ({"input": "a", "truncate": "START"}, "a text's end is what is cut"),
+        ({"input": "a", "metadata": "x"}, "metadata"),
+        ({"input": "a", "input_type": "poem"}, "known for fake: query, document"),
         ({"input": ["a"] * 8193}, "8192"),
     ],
 )

@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -82,4 +83,14 @@ def fake_server(streams: int = 1, **settings: Any) -> Iterator[LiveServer]:
     with LiveServer(runtime, backend) as server:
         server.wait_for(lambda: not runtime.loading)
         backend.batches.clear()  # the warm-up's
+        yield server
+
+
+@contextlib.contextmanager
+def real_server(home: Path, model: str = "all-MiniLM-L6-v2", **settings: Any) -> Iterator[LiveServer]:
+    """A live server on a real model; artefacts that it makes go to `home`."""
+    runtime = Runtime(Settings(**{"model": model, "home": home, "cache": "off", "port": 0, **settings}))
+    with LiveServer(runtime) as server:
+        server.wait_for(lambda: not runtime.loading, 120)
+        assert runtime.failure is None, runtime.failure
         yield server

@@ -80,6 +80,7 @@ class AdmissionMiddleware:
         finally:
             self.admission.leave()
         obs.QUEUE_SECONDS.observe(waited)
+        scope.setdefault("state", {})["waited"] = waited  # for the request's log line
         slot = _Slot(self.admission, small)
         try:
             await body.read(until=None)

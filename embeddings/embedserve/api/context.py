@@ -23,13 +23,11 @@ from embedserve.recent import RECENT
 log = logging.getLogger("embedserve.api")
 
 _SANE_ID = re.compile(rb"^[A-Za-z0-9._:-]{1,64}$")
-_SLASHES = re.compile("//+")
 _REASON_BYTES = 8192
 
 
 class RequestContext:
-    """Also tells the middleware inside what the route declares, and tidies the path: clients that join their base URL
-    with a slash ask for /v1//embeddings."""
+    """Also tells the middleware inside what the route declares."""
 
     def __init__(self, app: ASGIApp, routes: RouteTable) -> None:
         self.app, self.routes = app, routes
@@ -39,7 +37,6 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope["path"] = _tidy(scope["path"])
         route = self.routes.find(scope["method"], scope["path"])
         note(scope, route)
         identity = _request_id(scope)
@@ -103,12 +100,6 @@ class _Answer:
             return str(orjson.loads(self.body)["error"]["message"])
         except (ValueError, TypeError, KeyError):
             return self.body[:200].decode(errors="replace")
-
-
-def _tidy(path: str) -> str:
-    if "//" not in path and not path.endswith("/"):
-        return path
-    return _SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 def _user_agent(scope: Scope) -> str:

@@ -22,7 +22,7 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 
 def run(settings: Settings) -> int:
     """Serve until told to stop. Returns the exit code: 0 after a drain, 2 when a model could not be loaded."""
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log_format)
     _tame_malloc()
     if not settings.api_key and not is_loopback(settings.host):
         log.warning(

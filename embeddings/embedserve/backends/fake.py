@@ -53,6 +53,7 @@ class FakeTokenizer:
     """One id for each UTF-8 byte, between a start and an end id: lengths are easy to tell in a test."""
 
     vocab_size = 258
+    special = (np.array([0], dtype=np.int32), np.array([1], dtype=np.int32))
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> list[FakeEncoding]:
         return [self._encode(text, max_tokens) for text in texts]

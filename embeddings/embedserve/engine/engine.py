@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 SMALL_TOKENS = 1024  # a job of so few tokens is served before a scan's
 _SMALL_CHARS = 4_096  # of a request that is tokenised in the thread kept for searches
 _ENCODE_AT_ONCE = 256
+_FOREIGN = (
+    "These look like another tokenizer's ids: send texts instead (LangChain's OpenAIEmbeddings: "
+    "check_embedding_ctx_length=False), or ids of this model's tokenizer with its special tokens"
+)
 
 
 class Encoded(Protocol):
@@ -42,20 +46,31 @@ class Encoded(Protocol):
 
 
 class Tokenizer(Protocol):
-    """What the engine needs of a tokenizer. `encode` is thread-safe."""
+    """What the engine needs of a tokenizer. All methods are thread-safe."""
 
     @property
     def vocab_size(self) -> int: ...
+
+    @property
+    def special(self) -> tuple[TokenIds, TokenIds]:
+        """The ids before and after every text; empty arrays where the model has none."""
+        ...
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Sequence[Encoded]: ...
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """vectors: (n, dimension) float32, L2-normalised, in input order. tokens: what the model saw in all."""
+    """vectors: (n, dimension) float32, L2-normalised, in input order. tokens: what the model saw in all.
+
+    truncated: texts that were cut at the model's limit. cached: texts that were not computed for this request, because
+    the cache had them or an equal text of the request was computed.
+    """
 
     vectors: Vectors
     tokens: int
+    truncated: int = 0
+    cached: int = 0
 
 
 class Engine:
@@ -132,37 +147,67 @@ class Engine:
         small = sum(map(len, texts)) <= _SMALL_CHARS
         thread = self._small_thread if small else self._threads
         ids: list[TokenIds] = []
+        truncated = 0
         step = len(texts) if small else _ENCODE_AT_ONCE
         for start in range(0, len(texts), step):  # in steps, so that a request whose client left stops here
             part = texts[start : start + step]
-            ids += await loop.run_in_executor(thread, self._encode, part, prefix, truncate, start)
-        return await self._embed_encoded(ids, dimension, thread)
+            encoded, cut = await loop.run_in_executor(thread, self._encode, part, prefix, truncate, start)
+            ids += encoded
+            truncated += cut
+        return await self._embed_encoded(ids, dimension, thread, truncated)
 
     async def embed_ids(
         self, ids: Sequence[TokenIds], *, dimension: int | None = None, truncate: bool = True
     ) -> Embedded:
-        """Embed token ids exactly as given (cut at the limit unless `truncate` is false)."""
-        vocabulary = self.tokenizer.vocab_size
+        """Embed token ids of this model's own tokenizer, exactly as given (an over-long row is cut as a text is).
+
+        Raises InvalidRequest for ids outside the vocabulary and for rows without the model's special tokens: those are
+        another tokenizer's, and their vectors would be wrong in silence.
+        """
         checked = []
+        truncated = 0
+        _, after = self.tokenizer.special
         for i, row in enumerate(ids):
-            if len(row) and (row.min() < 0 or row.max() >= vocabulary):
-                raise InvalidRequest(
-                    f"input {i} has a token id outside the vocabulary; ids go from 0 to {vocabulary - 1}",
-                    param="input",
-                )
+            self._check_own(i, row)
             if len(row) > self.max_tokens:
                 self._overlong(i, len(row), truncate)
-                row = row[: self.max_tokens]
+                truncated += 1
+                row = np.concatenate([row[: self.max_tokens - len(after)], after])
             checked.append(row)
         small = sum(map(len, checked)) <= SMALL_TOKENS
-        return await self._embed_encoded(checked, dimension, self._small_thread if small else self._threads)
+        thread = self._small_thread if small else self._threads
+        return await self._embed_encoded(checked, dimension, thread, truncated)
 
-    def _encode(self, texts: Sequence[str], prefix: str, truncate: bool, offset: int) -> list[TokenIds]:
+    def _check_own(self, index: int, row: TokenIds) -> None:
+        """Raise InvalidRequest unless `row` can be of this model's tokenizer."""
+        vocabulary = self.tokenizer.vocab_size
+        if len(row) and (row.min() < 0 or row.max() >= vocabulary):
+            raise InvalidRequest(
+                f"input {index} has a token id outside the vocabulary of {self.name}; ids go from 0 to "
+                f"{vocabulary - 1}. {_FOREIGN}",
+                param="input",
+            )
+        before, after = self.tokenizer.special
+        starts = np.array_equal(row[: len(before)], before)
+        ends = np.array_equal(row[len(row) - len(after) :], after)
+        if len(row) < len(before) + len(after) or not (starts and ends):
+            raise InvalidRequest(
+                f"input {index} does not begin and end with the special tokens of {self.name} "
+                f"({before.tolist()} before, {after.tolist()} after the text). {_FOREIGN}",
+                param="input",
+            )
+
+    def _encode(self, texts: Sequence[str], prefix: str, truncate: bool, offset: int) -> tuple[list[TokenIds], int]:
+        """The ids of each text, and how many texts were cut."""
         encoded = self.tokenizer.encode([prefix + text for text in texts] if prefix else texts, self.max_tokens)
+        cut = 0
         for i, one in enumerate(encoded):
             if one.length > self.max_tokens:
                 self._overlong(offset + i, one.length, truncate)
-        return [one.ids for one in encoded]
+                cut += 1
+            if not len(one.ids):
+                raise InvalidRequest(f"input {offset + i} gives no token for {self.name}", param="input")
+        return [one.ids for one in encoded], cut
 
     def _overlong(self, index: int, length: int, truncate: bool) -> None:
         if not truncate:
@@ -182,7 +227,9 @@ class Engine:
                 self.max_tokens,
             )
 
-    async def _embed_encoded(self, ids: list[TokenIds], dimension: int | None, thread: ThreadPoolExecutor) -> Embedded:
+    async def _embed_encoded(
+        self, ids: list[TokenIds], dimension: int | None, thread: ThreadPoolExecutor, truncated: int
+    ) -> Embedded:
         loop = asyncio.get_running_loop()
         unique, inverse, rows = await loop.run_in_executor(thread, self._look_up, ids)
         missing = [i for i, row in enumerate(rows) if row is None]
@@ -197,7 +244,7 @@ class Engine:
         obs.TEXTS.inc(len(ids))
         obs.TOKENS.inc(tokens)
         vectors = await loop.run_in_executor(thread, _assemble, rows, inverse, dimension)
-        return Embedded(vectors, tokens)
+        return Embedded(vectors, tokens, truncated, cached=len(ids) - len(missing))
 
     async def _wait(self, job: Job) -> Vectors:
         try:

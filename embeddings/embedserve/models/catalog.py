@@ -5,11 +5,12 @@ A model is added here when its architecture can be loaded (loading.py) and its t
 
 from __future__ import annotations
 
+from embedserve.models.names import answers_to
 from embedserve.models.spec import ModelSpec
 
 JINA_CODE_V2 = ModelSpec(
     id="jina-code-v2",
-    aliases=("jina-embeddings-v2-base-code",),
+    aliases=("jina-embeddings-v2-base-code", "jina/jina-embeddings-v2-base-code"),
     hub_id="jinaai/jina-embeddings-v2-base-code",
     revision="516f4baf13dec4ddddda8631e019b5737c8bc250",
     architecture="jina_bert",
@@ -21,7 +22,7 @@ JINA_CODE_V2 = ModelSpec(
 
 MINILM = ModelSpec(
     id="all-MiniLM-L6-v2",
-    aliases=("all-minilm-l6-v2",),
+    aliases=("all-minilm", "all-minilm:l6-v2", "all-minilm:22m"),
     hub_id="sentence-transformers/all-MiniLM-L6-v2",
     revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
     architecture="bert",
@@ -41,5 +42,5 @@ CATALOG: tuple[ModelSpec, ...] = (JINA_CODE_V2, MINILM)
 
 
 def find(name: str) -> ModelSpec | None:
-    """The spec with this id, alias or hub id (exactly as written), or None."""
-    return next((spec for spec in CATALOG if name in spec.names), None)
+    """The spec that answers to this id, alias or hub id, or None."""
+    return next((spec for spec in CATALOG if answers_to(spec, name)), None)

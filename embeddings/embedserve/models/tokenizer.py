@@ -115,6 +115,11 @@ class Tokenizer:
         self._encode_into(result, texts, batch, limit)
         return result  # type: ignore[return-value]
 
+    @property
+    def special(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """The special tokens' ids before and after every text."""
+        return self._prefix, self._suffix
+
     def _encode_into(self, result: list[Encoding | None], texts: Sequence[str], batch: list[int], limit: int) -> None:
         if batch:
             for i, ids in zip(batch, self._content([texts[i] for i in batch]), strict=True):

@@ -19,6 +19,7 @@ from embedserve.engine.engine import Engine
 from embedserve.engine.memory import MemoryGovernor
 from embedserve.errors import ModelNotFound, NotReady, SetupError
 from embedserve.machine.memory import collect_and_freeze, usable_memory
+from embedserve.models.names import answers_to
 from embedserve.models.spec import ModelSpec
 from embedserve.serving import loading
 from embedserve.serving.admission import Admission
@@ -121,15 +122,15 @@ class Runtime:
             log.warning("NOTICE: %s", notice)
 
     def find(self, name: str | None) -> ServedModel:
-        """The model of this id or alias; None means the default one. NotReady, ModelNotFound."""
+        """The model of this id or alias; None or "" means the default one. NotReady, ModelNotFound."""
         if not self.models:
             if self.loading:
                 raise NotReady("the model is loading; try again in a second")
             raise NotReady(f"no model is loaded: {self.failure.message if self.failure else 'the server is stopping'}")
-        if name is None:
+        if not name:
             return self.models[0]
         for model in self.models:
-            if name in model.spec.names:
+            if answers_to(model.spec, name):
                 return model
         if self.loading:
             raise NotReady("further models are loading; try again in a second")

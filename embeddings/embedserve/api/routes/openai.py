@@ -1,24 +1,99 @@
-"""OpenAI's routes: embeddings and models."""
+"""POST /v1/embeddings as OpenAI's, with the fields that Voyage, Jina, NIM, Mistral and vLLM clients add to it."""
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
+import binascii
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from embedserve.api.bodies import (
+    Fields,
+    Known,
+    Rules,
+    boolean,
+    check_count,
+    check_texts,
+    load_object,
+    positive,
+    string,
+)
 from embedserve.api.declare import EMBEDS, declare
-from embedserve.api.responses import embeddings_body, json_response, runtime_of
-from embedserve.api.schemas import REQUEST_SCHEMA, EmbeddingRequest, parse_request
-from embedserve.errors import InvalidRequest, NotReady
-from embedserve.models.spec import ModelSpec
-from embedserve.serving.runtime import Runtime, ServedModel
-
-_INLINE_BYTES = 256 * 1024  # an answer up to this size is made on the event loop, a larger one in a thread
+from embedserve.api.embedding import Answer, Wanted, embed, parsed
+from embedserve.api.quantized import OUTPUT_TYPES, quantized
+from embedserve.backends.base import TokenIds
+from embedserve.errors import InvalidRequest
 
 router = APIRouter()
+
+_DESCRIBED: dict[str, Any] = {
+    "input": {
+        "description": "A text, a list of texts, a list of token ids (one input), or a list of lists of token ids",
+        "oneOf": [
+            {"type": "string"},
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "array", "items": {"type": "integer"}},
+            {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+        ],
+    },
+    "model": {
+        "type": "string",
+        "description": "A served model's id or alias; left out or empty: the default model",
+    },
+    "encoding_format": {
+        "enum": ["float", "base64"],
+        "default": "float",
+        "description": "base64: of the bytes of the numbers, little-endian float32 unless output_dtype says otherwise",
+    },
+    "dimensions": {
+        "type": "integer",
+        "description": "Only what the model was trained for (GET /v1/models); also as output_dimension",
+    },
+    "output_dtype": {
+        "enum": list(OUTPUT_TYPES),
+        "default": "float",
+        "description": "The numbers' type, as Voyage's; binary and ubinary are packed bits; also as embedding_type(s)",
+    },
+    "user": {"type": "string", "description": "Accepted and not used"},
+    "input_type": {"type": "string", "description": "query or document (or a synonym), or a prompt's name"},
+    "prompt_name": {"type": "string", "description": "One of the model's prompts"},
+    "title": {"type": "string", "description": "Of the documents, for models whose prompts have one"},
+    "truncate": {
+        "type": "boolean",
+        "description": "false refuses over-long texts instead of cutting them; also as truncation, and NONE or END",
+    },
+}
+REQUEST_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["input"],
+    "properties": _DESCRIBED,
+    "example": {"input": ["def add(a, b):\n    return a + b"], "model": "jina-code-v2"},
+}
+_KNOWN = Known(
+    used=(*_DESCRIBED, "output_dimension", "embedding_type", "embedding_types", "truncation", "task"),
+    unused={"user": str, "metadata": dict, "safety_identifier": str, "priority": int},
+    true={
+        "normalized": (True,),
+        "normalize": (True,),
+        "add_special_tokens": (True,),
+        "late_chunking": (False,),
+        "return_multivector": (False,),
+        "modality": ("text",),
+    },
+)
+
+
+@dataclass
+class EmbeddingRequest:
+    """What to embed, and how the numbers are written."""
+
+    wanted: Wanted
+    base64: bool
+    kind: str  # one of OUTPUT_TYPES
 
 
 @router.post(
@@ -26,95 +101,138 @@ router = APIRouter()
     summary="Embed texts (OpenAI)",
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST_SCHEMA}}}},
 )
-@router.post("/embeddings", include_in_schema=False)
 @declare(EMBEDS)
 async def embeddings(request: Request) -> Response:
-    """Answers in input order, with exact token usage."""
-    runtime = runtime_of(request)
-    body = await request.body()
-    wanted = (
-        await asyncio.to_thread(parse_request, body, runtime.settings.max_inputs)
-        if len(body) > _INLINE_BYTES
-        else parse_request(body, runtime.settings.max_inputs)
-    )
-    del body
-    model = runtime.find(wanted.model)
-    dimension = _dimension(wanted, model.spec)
-    truncate = wanted.truncate if wanted.truncate is not None else runtime.settings.overlong == "truncate"
-    prefix = _prompt(wanted, model.spec)
-    if wanted.texts is not None:
-        result = await model.engine.embed(wanted.texts, prefix=prefix, dimension=dimension, truncate=truncate)
-    else:
-        result = await model.engine.embed_ids(wanted.ids or [], dimension=dimension, truncate=truncate)
-
-    def render() -> bytes:
-        return embeddings_body(result.vectors, base64=wanted.base64, model=model.spec.id, tokens=result.tokens)
-
-    size = result.vectors.nbytes * (1 if wanted.base64 else 8)  # floats cost more to write
-    content = render() if size <= _INLINE_BYTES else await asyncio.to_thread(render)
-    return Response(content, media_type="application/json")
+    """Answers in input order, with exact token usage. The header X-Embedserve-Truncated counts the texts cut."""
+    return await _answer(request, await parsed(request, parse_request))
 
 
-def _dimension(wanted: EmbeddingRequest, spec: ModelSpec) -> int | None:
-    if wanted.dimensions is None or wanted.dimensions in spec.dimensions:
-        return wanted.dimensions
-    allowed = ", ".join(map(str, spec.dimensions))
-    raise InvalidRequest(
-        f"{spec.id} was not trained for {wanted.dimensions} dimensions; allowed: {allowed}",
-        param="dimensions",
+@router.post("/openai/deployments/{deployment:path}/embeddings", summary="Embed texts (Azure OpenAI)")
+@declare(EMBEDS)
+async def azure_embeddings(request: Request, deployment: str) -> Response:
+    """As /v1/embeddings; the deployment is the model, whatever the body says. `api-version` makes no difference."""
+    asked = await parsed(request, parse_request)
+    asked.wanted.model = deployment
+    return await _answer(request, asked)
+
+
+async def _answer(request: Request, asked: EmbeddingRequest) -> Response:
+    answer = await embed(request, asked.wanted)
+    return await answer.response(
+        lambda: embeddings_body(answer, base64=asked.base64, kind=asked.kind), not asked.base64
     )
 
 
-def _prompt(wanted: EmbeddingRequest, spec: ModelSpec) -> str:
-    if wanted.prompt_name is not None and wanted.input_type is not None:
-        raise InvalidRequest("give 'prompt_name' or 'input_type', not both", param="prompt_name")
-    param = "prompt_name" if wanted.prompt_name is not None else "input_type"
-    name = wanted.prompt_name or wanted.input_type
-    if name is None:
-        return ""
-    if not spec.prompts and param == "input_type" and name in ("query", "document"):
-        return ""  # the model makes no difference between them, so nothing is lost
-    if name not in spec.prompts:
-        known = ", ".join(spec.prompts) or "none: this model has no prompts"
-        raise InvalidRequest(f"{spec.id} has no prompt '{name[:64]}'; known: {known}", param=param)
-    if wanted.ids is not None:
-        raise InvalidRequest("a prompt cannot be put before token ids, which are used exactly as given", param=param)
-    return spec.prompts[name]
+def parse_request(body: bytes, rules: Rules) -> EmbeddingRequest:
+    """Raises InvalidRequest."""
+    fields = load_object(body)
+    _KNOWN.check(fields)
+    if "input" not in fields:
+        raise InvalidRequest("'input' is missing", param="input")
+    texts, ids = _input(fields["input"], rules)
+    kind, base64 = _output(fields)
+    wanted = Wanted(
+        texts=texts,
+        ids=ids,
+        model=string(fields, "model"),
+        dimensions=_one_of(fields, positive, "dimensions", "output_dimension"),
+        input_type=_one_of(fields, string, "input_type", "task"),
+        prompt_name=string(fields, "prompt_name"),
+        title=string(fields, "title"),
+        truncate=_truncate(fields),
+    )
+    return EmbeddingRequest(wanted, base64, kind)
 
 
-@router.get("/v1/models", summary="What is served")
-async def models(request: Request) -> Response:
-    runtime = runtime_of(request)
-    if runtime.loading and not runtime.models:
-        raise NotReady("the model is loading; try again in a second")
-    return json_response({"object": "list", "data": [_describe(runtime, model) for model in runtime.models]})
+def _one_of(fields: Fields, read: Any, *names: str) -> Any:
+    """The value of the one field that is given, under any of its names. InvalidRequest when they contradict."""
+    given = {name: value for name in names if (value := read(fields, name)) is not None}
+    if len(set(given.values())) > 1:
+        raise InvalidRequest(f"'{names[0]}' and '{names[1]}' contradict each other", param=names[0])
+    return next(iter(given.values()), None)
 
 
-@router.get("/v1/models/{name:path}", summary="One served model")
-async def model(request: Request, name: str) -> Response:
-    runtime = runtime_of(request)
-    return json_response(_describe(runtime, runtime.find(name)))
+def _truncate(fields: Fields) -> bool | None:
+    value = fields.get("truncate")
+    if isinstance(value, str):
+        fields = {**fields, "truncate": truncate_word(value, "truncate")}
+    cut: bool | None = _one_of(fields, boolean, "truncate", "truncation")
+    return cut
 
 
-def _describe(runtime: Runtime, model: ServedModel) -> dict[str, Any]:
-    info = model.engine.backend.info
-    return {
-        "id": model.spec.id,
-        "object": "model",
-        "created": int(runtime.started),
-        "owned_by": "embedserve",
-        "aliases": list(model.spec.names[1:]),
-        "default": model is runtime.models[0],
-        "dimension": info.dimension,
-        "dimensions": list(model.spec.dimensions),
-        "max_tokens": model.spec.max_tokens,
-        "prompts": sorted(model.spec.prompts),
-        "backend": info.name,
-        "precision": info.precision,
-        "device": info.device,
-        "why": info.why,
-        "revision": model.revision,
-        "origin": model.origin,
-        "notice": model.notice or None,
-        "artefact": dataclasses.asdict(info.artefact) if info.artefact else None,
+def truncate_word(value: str, name: str) -> bool:
+    """NIM's and Cohere's NONE and END. Raises InvalidRequest for START: the engine keeps a text's beginning."""
+    word = value.upper()
+    if word not in ("NONE", "END"):
+        raise InvalidRequest(f"'{name}' must be true or false (or NONE, END); a text's end is what is cut", param=name)
+    return word == "END"
+
+
+def _output(fields: Fields) -> tuple[str, bool]:
+    """The numbers' type, and whether they are written as base64."""
+    encoding = string(fields, "encoding_format") or "float"
+    if encoding not in ("float", "base64"):
+        raise InvalidRequest(
+            "'encoding_format' must be 'float' or 'base64'; other number types are asked for with 'output_dtype'",
+            param="encoding_format",
+        )
+    kinds = {
+        name: kind for name in ("output_dtype", "embedding_type", "embedding_types") if (kind := _kind(fields, name))
     }
+    base64 = encoding == "base64" or "base64" in kinds.values()
+    wanted = {kind for kind in kinds.values() if kind != "base64"}
+    if len(wanted) > 1:
+        raise InvalidRequest(f"{' and '.join(kinds)} contradict each other", param=next(iter(kinds)))
+    return (wanted.pop() if wanted else "float"), base64
+
+
+def _kind(fields: Fields, name: str) -> str | None:
+    value = fields.get(name)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is None or (isinstance(value, str) and value in (*OUTPUT_TYPES, "base64")):
+        return value
+    raise InvalidRequest(f"'{name}' must be one of {', '.join(OUTPUT_TYPES)}", param=name)
+
+
+def _input(value: Any, rules: Rules) -> tuple[list[str] | None, list[TokenIds] | None]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list):
+        raise InvalidRequest("'input' must be a string, a list of strings, or token ids", param="input")
+    if not value:
+        raise InvalidRequest("'input' is an empty list", param="input")
+    if type(value[0]) is int:
+        return None, [_ids(value, 0)]
+    check_count(len(value), "input", rules)
+    if isinstance(value[0], list):
+        return None, [_ids(row, i) for i, row in enumerate(value)]
+    check_texts(value, "input", rules)
+    return value, None
+
+
+def _ids(row: Any, index: int) -> TokenIds:
+    if not isinstance(row, list) or not row or any(type(one) is not int for one in row):
+        raise InvalidRequest(f"'input' element {index} is not a non-empty list of token ids (integers)", param="input")
+    try:
+        return np.array(row, dtype=np.int32)
+    except OverflowError:
+        raise InvalidRequest(f"'input' element {index} has a token id that is too large", param="input") from None
+
+
+def embeddings_body(answer: Answer, *, base64: bool, kind: str) -> bytes:
+    """The answer's JSON: base64 straight from the array, numbers by orjson's numpy support, no Python lists."""
+    rows = np.ascontiguousarray(quantized(answer.vectors, kind))
+    if base64:
+        little = rows.astype(rows.dtype.newbyteorder("<"), copy=False)
+        written = [b'"%b"' % binascii.b2a_base64(row.tobytes(), newline=False) for row in little]
+    else:
+        written = [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in rows]
+    data = b",".join(b'{"object":"embedding","index":%d,"embedding":%b}' % (i, row) for i, row in enumerate(written))
+    usage = b'{"prompt_tokens":%d,"total_tokens":%d,"truncated":%d}' % (
+        answer.result.tokens,
+        answer.result.tokens,
+        answer.result.truncated,
+    )
+    model = orjson.dumps(answer.model.spec.id)
+    return b'{"object":"list","data":[%b],"model":%b,"usage":%b}' % (data, model, usage)

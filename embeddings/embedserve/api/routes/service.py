@@ -14,7 +14,6 @@ from embedserve.serving.status import health as health_of
 router = APIRouter()
 
 
-@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="The process and its models")
 @declare(OPEN)
 async def health(request: Request) -> Response:
@@ -22,7 +21,6 @@ async def health(request: Request) -> Response:
     return json_response(health_of(runtime_of(request)))
 
 
-@router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="200 when warm and well, else 503")
 @declare(OPEN)
 async def ready(request: Request) -> Response:
@@ -31,7 +29,6 @@ async def ready(request: Request) -> Response:
     return json_response({"status": "ready"})
 
 
-@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", summary="Prometheus metrics")
 @declare(OPEN)
 async def metrics() -> Response:
