@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import re
 import sys
 import tempfile
@@ -164,7 +165,7 @@ def checks(
     minute = min(60.0, args.seconds / 3)
     start, end = growth(rows, minute)
     change = end / start - 1
-    busy = max(row.threads for row in rows if row.seconds <= minute + 5)
+    most = before.threads + min(32, (os.cpu_count() or 1) + 4)  # asyncio's own pool of threads grows as it is used
     p95 = percentile(crowd.searches, 95) * 1000 if crowd.searches else 0.0
     shown = "not exported" if blocked is None else f"{blocked * 1000:.0f} ms"
     return [
@@ -174,7 +175,7 @@ def checks(
         ("growth", f"<= {GROWTH:.0%}", f"{change:+.1%}", change <= GROWTH),
         ("descriptors before, after", "back", f"{before.descriptors}, {after.descriptors}",
          after.descriptors <= before.descriptors),
-        ("threads in the first minute, after", "back", f"{busy}, {after.threads}", after.threads <= busy),
+        ("threads before, after", f"<= {most}", f"{before.threads}, {after.threads}", after.threads <= most),
         ("event loop blocked at most", f"<= {args.blocked * 1000:.0f} ms", shown,
          None if blocked is None else blocked <= args.blocked),
         (f"p95 of {len(crowd.searches)} searches", "", f"{p95:.0f} ms", None),
