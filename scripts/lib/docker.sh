@@ -57,9 +57,12 @@ docker_forget() { docker stop -t 1 "$(container_of "$1")" >/dev/null 2>&1; } # o
 docker_abandon() { docker stop -t 1 "$(container_of "$1")" >/dev/null 2>&1; }
 
 docker_tail() { # docker_tail SERVICE LINES [follow]: of this start alone
-  local since
+  local since container
+  container=$(container_of "$1")
   since=$(docker_state "$1" '{{.State.StartedAt}}')
-  docker logs --since "${since:-0s}" --tail "$2" ${3:+-f} "$(container_of "$1")" 2>&1
+  # A container that the restart policy has just started again has said nothing yet: what it said before is the reason.
+  [ -n "$since" ] && [ -z "${3:-}" ] && [ -z "$(docker logs --since "$since" --tail 1 "$container" 2>&1)" ] && since=''
+  docker logs ${since:+--since "$since"} --tail "$2" ${3:+-f} "$container" 2>&1
 }
 
 docker_embedserve() { docker exec jina-openai embedserve "$@"; }
