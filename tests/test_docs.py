@@ -111,3 +111,10 @@ def test_the_readmes_shell_blocks_run_in_order(tmp_path):
     finally:
         run("bash", "scripts/manage.sh", "stop")
     assert "api/admission.py" in output, output
+
+
+def test_every_file_that_holds_a_law_exists():
+    page = (ROOT / "memory-bank/decisions/laws.md").read_text()
+    named = re.findall(r"`((?:tests|scripts)/[^`]+)`", page)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -65,8 +65,6 @@ class Indexer:
         self.embedder = embedder
         self.display = display
         self.sink = sink
-        self.include: Sequence[str] = ()
-        self.exclude: Sequence[str] = ()
         self._stop = threading.Event()
 
     async def sync(self, report: Report, changed: set[str] | None = None) -> None:
@@ -103,7 +101,7 @@ class Indexer:
             report.seconds = time.monotonic() - began
 
     def _walk(self, changed: set[str] | None) -> Walk:
-        return walk(self.store.workspace, self.include, self.exclude, changed)
+        return walk(self.store.workspace, changed)
 
     async def _open(self, report: Report, changed: set[str] | None) -> _Opened:
         if not self.embedder.dimension:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from embedserve.indexing.ignore import Rules
@@ -47,10 +46,8 @@ class Walk:
         self.warnings.append(f"{shown_path(relative) or '.'}: {error.strerror or error}; kept as it was indexed")
 
 
-def walk(
-    workspace: str, include: Sequence[str] = (), exclude: Sequence[str] = (), only: set[str] | None = None
-) -> Walk:
-    """Walk `workspace`; raises nothing for what lies inside it."""
+def walk(workspace: str, only: set[str] | None = None) -> Walk:
+    """Walk `workspace`; raises nothing for what lies inside it. `only`: files, or folders with all under them."""
     found, rules = Walk(), Rules(workspace)
     folders = [""]
     while folders:
