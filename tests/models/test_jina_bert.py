@@ -78,7 +78,7 @@ def test_texts_inside_a_mixed_batch_equal_the_numpy_implementation(folder, expec
 
 def test_attention_in_blocks_of_queries_equals_the_numpy_implementation(folder, expected, monkeypatch):
     """As an accelerator does it where the bias of a long text would be too large at once."""
-    monkeypatch.setattr(torch_ops, "MASK_BYTES", 37 * 12 * 700 * 4 * 8)
+    monkeypatch.setitem(torch_ops.MASK_BYTES, "cpu", 37 * 12 * 700 * 4 * 8)
     texts, vectors = up_to(expected, 700)
     assert np.abs(unit_vectors(load(folder), texts) - vectors).max() < 1e-5
 

@@ -16,7 +16,7 @@ import torch
 from embedserve.backends.base import BackendInfo, TokenIds, Vectors
 from embedserve.backends.grouping import groups
 from embedserve.backends.packing import pack
-from embedserve.backends.torch_ops import Store, TorchOps
+from embedserve.backends.torch_ops import MASK_BYTES, Store, TorchOps
 from embedserve.errors import OutOfMemory
 from embedserve.models import graph
 from embedserve.models.spec import ModelSource
@@ -86,7 +86,7 @@ class TorchBackend:
 
     def activation_bytes(self, count: int, length: int) -> int:
         size = DTYPES[self.info.precision].itemsize
-        attention = min(count * length * length * 16 * 4, 256 * 1024 * 1024)
+        attention = min(count * length * length * 16 * 4, 2 * MASK_BYTES[self._device.type])
         return count * length * graph.encoder_of(self._spec).width * 16 * size + attention
 
     def release_memory(self) -> None:
