@@ -64,3 +64,27 @@ def test_settings_are_frozen():
 def test_a_secret_is_never_shown():
     settings = load_settings({"EMBEDDING_API_KEY": "hunter2"})
     assert "hunter2" not in str(settings.shown())
+
+
+@pytest.mark.parametrize("name", ["PROT", "SEMAPHOR", "MODELS", "API_KEYS", "MAX_INPUT", "CASHE"])
+def test_a_name_near_ours_stops_the_start(name):
+    with pytest.raises(SettingsError, match=f"unknown setting EMBEDDING_{name}"):
+        load_settings({f"EMBEDDING_{name}": "1"})
+
+
+def test_names_of_other_programs_are_a_warning(caplog):
+    """Kubernetes gives every pod these when a service is called `embedding`."""
+    links = {
+        "EMBEDDING_SERVICE_HOST": "10.0.0.7",
+        "EMBEDDING_SERVICE_PORT": "4000",
+        "EMBEDDING_SERVICE_PORT_HTTP": "4000",
+        "EMBEDDING_PORT": "tcp://10.0.0.7:4000",
+        "EMBEDDING_PORT_4000_TCP": "tcp://10.0.0.7:4000",
+        "EMBEDDING_PORT_4000_TCP_ADDR": "10.0.0.7",
+        "EMBEDDING_PORT_4000_TCP_PORT": "4000",
+        "EMBEDDING_PORT_4000_TCP_PROTO": "tcp",
+        "EMBEDDING_DIMENSION": "768",
+    }
+    assert load_settings(links) == Settings()
+    for name in links:
+        assert name in caplog.text

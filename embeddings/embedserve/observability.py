@@ -106,7 +106,20 @@ def metrics_text() -> bytes:
 class _RequestIdFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.get()
+        if isinstance(record.args, tuple):
+            record.args = tuple(_printable(arg) if isinstance(arg, str) else arg for arg in record.args)
         return True
+
+
+class Lines(str):
+    """Text of our own making, such as a traceback, that may take several lines of the log."""
+
+
+def _printable(text: str) -> str:
+    """Control characters and line ends escaped: what came from outside (a path, a model's name) forges no line."""
+    if isinstance(text, Lines) or text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def event(logger: logging.Logger, name: str, **fields: str | int | float) -> None:

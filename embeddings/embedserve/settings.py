@@ -1,13 +1,15 @@
 """Every knob: name, type, default, bounds and one line why. The only reader of EMBEDDING_* variables.
 
-Each field `x` is read from `EMBEDDING_X`. An empty value means unset. An unknown EMBEDDING_* name is an
-error that gives the nearest known one. The object is frozen; the README's table is made from it. What the clients'
+Each field `x` is read from `EMBEDDING_X`. An empty value means unset. An unknown EMBEDDING_* name that is near
+one of ours, or that stands in a settings file of ours, is an error that gives the nearest known one. Another program's
+(Kubernetes makes such names for a service called `embedding`) is a warning. The object is frozen; the README's table is made from it. What the clients'
 commands need is read by client_settings.py, so that a server's wrong setting stops no search.
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -19,9 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from embedserve import sources
 from embedserve.errors import SettingsError
 
+log = logging.getLogger(__name__)
+
 PREFIX = "EMBEDDING_"
 CLIENTS = frozenset({"EMBEDDING_URL"})  # read by client_settings.py alone
 SECRETS = frozenset({"api_key"})
+_NEAR = 0.7  # of difflib's ratio, the prefix left out: PROT is PORT mistyped, SERVICE_PORT is somebody else's
+_SERVICE_LINK = re.compile(r"^(tcp|udp|sctp)://")  # the value of Kubernetes' EMBEDDING_PORT
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?$", re.IGNORECASE)
 
 
@@ -178,17 +184,30 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         if not variable.startswith(PREFIX) or variable in CLIENTS:
             continue
         if variable not in known:
-            near = difflib.get_close_matches(variable, known, n=1, cutoff=0.0)
-            where = sources.origin(variable, environ)
-            source = "" if where in ("environment", "default") else f" in {where}"
-            raise SettingsError(f"unknown setting {variable}{source}; the nearest known one is {near[0]}")
-        if value.strip():
+            _unknown(variable, known, environ)
+        elif variable == "EMBEDDING_PORT" and _SERVICE_LINK.match(value.strip()):
+            log.warning("EMBEDDING_PORT=%s is a Kubernetes service link, not a port: left aside", value.strip())
+        elif value.strip():
             values[known[variable]] = value.strip()
     values.update({name: value for name, value in overrides.items() if value is not None})
     try:
         return Settings(**values)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(e) for e in error.errors(include_url=False))) from None
+
+
+def _unknown(variable: str, known: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Raise SettingsError for a name of ours that is mistyped; warn of a foreign one."""
+    suffix = variable.removeprefix(PREFIX)
+    names = {name.removeprefix(PREFIX): name for name in known}
+    nearest = names[difflib.get_close_matches(suffix, names, n=1, cutoff=0.0)[0]]
+    where = sources.origin(variable, environ)
+    if where not in ("environment", "default"):
+        raise SettingsError(f"unknown setting {variable} in {where}; the nearest known one is {nearest}")
+    begun = len(suffix) >= 4 and any(name.startswith(suffix) for name in names)
+    if begun or difflib.get_close_matches(suffix, names, n=1, cutoff=_NEAR):
+        raise SettingsError(f"unknown setting {variable}; the nearest known one is {nearest}")
+    log.warning("%s is no setting of embedserve: left aside (the nearest known one is %s)", variable, nearest)
 
 
 def _explain(error: Any) -> str:

@@ -118,3 +118,43 @@ def test_a_disk_that_cannot_be_written_leaves_the_memory_cache(tmp_path, caplog)
     _, disk = open_cache("disk", tmp_path, 1000, 10**8)
     assert disk is None
     assert "no disk cache" in caplog.text
+
+
+def _hold(path, mode, ready, done):
+    connection = sqlite3.connect(path, isolation_level=None)
+    if mode == "exclusive":  # not even readers get in
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO vectors (key, vector) VALUES (x'00', x'00')")
+    ready.set()
+    done.wait(60)
+    connection.execute("COMMIT")
+    connection.close()
+
+
+@pytest.mark.parametrize("mode", ["writing", "exclusive"])
+def test_a_file_that_another_process_holds_is_not_set_aside(tmp_path, mode):
+    """Regression: "database is locked" was taken for damage, and the file was renamed away under its user."""
+    path = tmp_path / "c.sqlite"
+    first = DiskCache(path, 10**8)
+    first.put_many(keys(3), [b"x" * 32] * 3)
+    assert first.flush()
+    first.close()
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(path, mode, ready, done))
+    holder.start()
+    try:
+        assert ready.wait(60)
+        cache = DiskCache(path, 10**8)
+        expected = 3 if mode == "writing" else 0  # a reader never waits for a writer
+        assert len(cache.get_many(keys(3))) == expected
+    finally:
+        done.set()
+        holder.join(60)
+    assert len(cache.get_many(keys(3))) == 3
+    cache.put_many(keys(1, salt=9), [b"y" * 32])
+    assert cache.flush()
+    assert cache.get_many(keys(1, salt=9))
+    cache.close()
+    assert not list(tmp_path.glob("*.broken*"))

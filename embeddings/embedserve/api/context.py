@@ -46,7 +46,8 @@ class RequestContext:
         try:
             await self.app(scope, receive, answer)
         except Exception as error:
-            log.error("unhandled %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+            trace = obs.Lines("".join(traceback.format_tb(error.__traceback__)))
+            log.error("unhandled %s\n%s", type(error).__name__, trace)
             if answer.status is None:
                 internal = EmbedServeError("internal error; the server's log has the details under this request id")
                 await send_json(answer, 500, orjson.dumps(internal.body()))

@@ -3,7 +3,8 @@
 A key is a 128-bit BLAKE2b of the token ids under the namespace of a `VectorOrigin`. Prompts
 and truncation need no place in it: they are in the ids already. The disk layer is SQLite in WAL mode: shared by
 processes, safe when torn, one file. Reads are on the caller's thread; writes go through one writer thread with
-a bounded queue, which drops rather than waits: a cache may forget. A broken file is set aside and begun anew.
+a bounded queue, which drops rather than waits: a cache may forget. A file is set aside and begun anew only when SQLite
+says that it is damaged or no database; one that another process holds is left alone and tried again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 _SCHEMA = 1
 _ROW_OVERHEAD = 120  # bytes of an LRU entry besides its floats: dict slot, key, array header
 _LOOKUP = 400  # keys in one SELECT
+_READ_WAIT = 0.25  # seconds that a lookup waits for another process's lock: a miss costs less than a long wait
+_WRITE_WAIT = 5.0
+_DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,12 @@ class DiskCache:
         try:
             self._connection().execute("SELECT count(*) FROM (SELECT 1 FROM vectors LIMIT 1)")
         except sqlite3.DatabaseError as error:
-            self._set_aside(error)
+            if _is_damage(error):
+                self._set_aside(error)
+            elif _is_locked(error):
+                log.warning("embedding cache %s is held by another process (%s): tried again later", path, error)
+            else:
+                raise
         self._writer = threading.Thread(target=self._write, name="cache-writer", daemon=True)
         self._writer.start()
 
@@ -146,19 +155,15 @@ class DiskCache:
             connection.close()
         self._connections.clear()
 
-    def _connection(self) -> sqlite3.Connection:
-        connection = getattr(self._local, "connection", None)
+    def _connection(self, wait: float = _READ_WAIT) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = sqlite3.connect(self.path, timeout=5, check_same_thread=False, isolation_level=None)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: a power cut loses the last rows, tears none
-            connection.execute("PRAGMA cache_size=-1000")  # KiB, of each thread's connection
-            connection.execute("PRAGMA journal_size_limit=67108864")
-            connection.execute(f"PRAGMA user_version={_SCHEMA}")
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS vectors"
-                " (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL)"
-            )
+            connection = sqlite3.connect(self.path, timeout=wait, check_same_thread=False, isolation_level=None)
+            try:
+                _prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
             self._local.connection = connection
             self._connections.append(connection)
         return connection
@@ -182,7 +187,7 @@ class DiskCache:
 
     def _store(self, pairs: list[tuple[bytes, bytes]]) -> None:
         try:
-            connection = self._connection()
+            connection = self._connection(_WRITE_WAIT)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 connection.executemany("INSERT OR IGNORE INTO vectors (key, vector) VALUES (?, ?)", pairs)
@@ -221,7 +226,7 @@ class DiskCache:
         self._connection()
 
     def _give_up(self, error: sqlite3.Error) -> None:
-        if isinstance(error, sqlite3.OperationalError) and "lock" in str(error):
+        if _is_locked(error):
             return  # another process holds it just now
         if not self._broken:
             self._broken = True
@@ -230,6 +235,32 @@ class DiskCache:
                 self.path,
                 error,
             )
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Set the connection up. A file that has our schema is not written to: opening it waits for no writer."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: a power cut loses the last rows, tears none
+    connection.execute("PRAGMA cache_size=-1000")  # KiB, of each thread's connection
+    connection.execute("PRAGMA journal_size_limit=67108864")
+    if connection.execute("PRAGMA user_version").fetchone() != (_SCHEMA,):
+        connection.execute(f"PRAGMA user_version={_SCHEMA}")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS vectors (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, vector BLOB NOT NULL)"
+    )
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; its extended ones carry more in the higher bits."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return _code(error) in _DAMAGE
+
+
+def _is_locked(error: sqlite3.Error) -> bool:
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class EmbeddingCache:

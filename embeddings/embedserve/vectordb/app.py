@@ -24,6 +24,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from embedserve.errors import EmbedServeError
+from embedserve.observability import Lines
 from embedserve.vectordb import big_json
 from embedserve.vectordb.access_log import AccessLog
 from embedserve.vectordb.call import Call
@@ -119,7 +120,7 @@ def explain(error: Exception, where: str) -> tuple[int, str]:
         return error.status, error.message
     if isinstance(error, RecursionError):
         return 400, "Format error in JSON body: nested too deeply"
-    place = "".join(traceback.format_tb(error.__traceback__))  # its message may hold a user's text
+    place = Lines("".join(traceback.format_tb(error.__traceback__)))  # its message may hold a user's text
     log.error("%s: %s\n%s", where, type(error).__name__, place)
     return 500, f"Service internal error: {error}"
 
