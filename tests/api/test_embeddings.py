@@ -207,7 +207,7 @@ def test_models_and_health_tell_what_is_served(server):
     model = httpx.get(server.url + "/v1/models/fake").json()
     assert model["dimensions"] == [8, 4]
     health = httpx.get(server.url + "/health").json()
-    assert (health["status"], health["model_loaded"], health["embedding_dim"]) == ("ok", True, 8)
+    assert (health["status"], health["model_loaded"], health["embedding_dim"]) == ("healthy", True, 8)
     assert httpx.get(server.url + "/ready").status_code == 200
     assert "embedserve_queue_waiting" in httpx.get(server.url + "/metrics").text
     assert "/v1/embeddings" in httpx.get(server.url + "/openapi.json").json()["paths"]

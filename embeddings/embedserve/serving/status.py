@@ -14,7 +14,7 @@ def health(runtime: Runtime) -> dict[str, Any]:
     info = first.engine.backend.info if first else None
     problem = runtime.problem
     return {
-        "status": "loading" if runtime.loading else "degraded" if problem else "ok",
+        "status": "loading" if runtime.loading else "degraded" if problem else "healthy",
         "problem": problem or None,
         "model_loaded": first is not None,
         "model": first.spec.id if first else None,
