@@ -128,7 +128,7 @@ class OutOfMemory(ServiceError):
 class NotReady(ServiceError):
     status = 503
     code = "not_ready"
-    retry_after = 1
+    retry_after = 5  # after 1 the real clients' tries are used up in 2.3 s, and they give up for good
 
 
 class SetupError(EmbedServeError):

@@ -214,14 +214,15 @@ def test_models_and_health_tell_what_is_served(server):
     assert httpx.get(server.url + "/docs").status_code == 200
 
 
-def test_while_loading_embeddings_are_503_with_retry_after():
+def test_while_loading_embeddings_are_503_with_retry_after(monkeypatch):
+    monkeypatch.setattr("embedserve.serving.runtime._HOLD", 0.2)
     with fake_server() as live:
         loaded = live.runtime.models[:]
         live.runtime.models.clear()
         live.runtime.loading = True
         response = live.post({"input": "a"})
         assert error(response, 503)
-        assert response.headers["retry-after"] == "1"
+        assert response.headers["retry-after"] == "5"
         assert httpx.get(live.url + "/ready").status_code == 503
         assert httpx.get(live.url + "/health").json()["status"] == "loading"
         live.runtime.models.extend(loaded)

@@ -42,7 +42,7 @@ def test_half_sent_bodies_hold_no_slot_while_a_search_answers():
     with fake_server() as server:
         stuck = [raw_request(server, b'{"input": ["', declared=n) for n in (100, 1_000_000) for _ in range(8)]
         stuck += [raw_request(server, b'{"input": ["' + b"x" * 100_000, declared=1_000_000) for _ in range(8)]
-        server.wait_for(lambda: server.runtime.admission.active == 7)  # never the kept slot
+        server.wait_for(lambda: server.runtime.admission.active == 8)
         start = time.monotonic()
         assert server.post({"input": "def search(): pass"}).status_code == 200
         assert time.monotonic() - start < 1
@@ -108,30 +108,29 @@ def test_a_client_that_leaves_the_waiting_room_is_forgotten():
     with fake_server(semaphore_value=2) as server:
         server.backend.delay = 0.5
         body = json.dumps({"input": ["x" * 20_000]}).encode()
-        working = raw_request(server, body)
-        server.wait_for(lambda: server.runtime.admission.active == 1)
+        working = [raw_request(server, body) for _ in range(2)]
+        server.wait_for(lambda: server.runtime.admission.active == 2)
         waiting = raw_request(server, body)
         server.wait_for(lambda: server.runtime.admission.waiting == 1)
         waiting.close()
         server.wait_for(lambda: server.runtime.admission.waiting == 0)
-        working.close()
+        for one in working:
+            one.close()
 
 
 def test_a_full_waiting_room_answers_429_with_retry_after():
     with fake_server(semaphore_value=2, queue_size=1) as server:
         server.backend.delay = 0.5
         body = json.dumps({"input": ["x" * 20_000]}).encode()
-        held = [raw_request(server, body)]
-        server.wait_for(lambda: server.runtime.admission.active == 1)
-        small = [raw_request(server, b'{"input": "a"}')]
+        held = [raw_request(server, body) for _ in range(2)]
         server.wait_for(lambda: server.runtime.admission.active == 2)
         held.append(raw_request(server, body))
         server.wait_for(lambda: server.runtime.admission.waiting == 1)
-        refused = server.post({"input": "x"})
+        refused = httpx.post(server.url + "/v1/embeddings", content=body, headers=JSON, timeout=30)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
-        for one in held + small:
+        for one in held:
             one.close()
 
 
@@ -139,11 +138,12 @@ def test_a_wait_over_the_timeout_is_429():
     with fake_server(semaphore_value=2, queue_timeout=0.2) as server:
         server.backend.delay = 1
         body = json.dumps({"input": ["x" * 20_000]}).encode()
-        held = raw_request(server, body)
-        server.wait_for(lambda: server.runtime.admission.active == 1)
+        held = [raw_request(server, body) for _ in range(2)]
+        server.wait_for(lambda: server.runtime.admission.active == 2)
         refused = httpx.post(server.url + "/v1/embeddings", content=body, headers=JSON, timeout=30)
         assert refused.status_code == 429
-        held.close()
+        for one in held:
+            one.close()
 
 
 def test_a_failing_batch_answers_all_its_members_and_the_next_request_works():

@@ -5,6 +5,9 @@
 Nothing is parsed before a slot is held. Up to 64 KiB are *received* before it: a half-sent body then never holds a
 slot, and a client that leaves while it waits is seen, which a paused socket would not tell. So what waits is bounded by
 waiting room x 64 KiB. The slot is given back before the reply is written, unless unread replies pile up.
+
+While the model loads, requests wait for it in the room (`ready`). When the server's drain is over it cancels what is
+left: a request without an answer yet then gets 503 with Retry-After.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embedserve import observability as obs
 from embedserve.api.declare import traits
-from embedserve.errors import BodyTooLarge, BodyTooSlow, EmbedServeError, InvalidRequest
+from embedserve.errors import BodyTooLarge, BodyTooSlow, EmbedServeError, InvalidRequest, NotReady
 from embedserve.serving.admission import Admission
 
 _PRE_READ = 64 * 1024
@@ -45,7 +48,8 @@ class AdmissionOptions:
 
 
 class AdmissionMiddleware:
-    """For routes that declare `admitted`. `refuse(send, error)` writes an error answer."""
+    """For routes that declare `admitted`. `refuse(send, error)` writes an error answer; `ready()` returns, or raises
+    NotReady, once it is known whether there is a model; `draining()`: the server was told to stop."""
 
     def __init__(
         self,
@@ -54,31 +58,46 @@ class AdmissionMiddleware:
         admission: Admission,
         options: AdmissionOptions,
         refuse: Refuse,
+        ready: Callable[[], Awaitable[None]],
+        draining: Callable[[], bool],
     ) -> None:
         self.app, self.admission, self.options, self.refuse = app, admission, options, refuse
+        self.ready, self.draining = ready, draining
         self.unread = 0  # bytes of replies being written
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not traits(scope).admitted:
             await self.app(scope, receive, send)
             return
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
-            await self._admit(scope, receive, send)
+            await self._admit(scope, receive, watched)
         except ClientLeft:
             pass
         except EmbedServeError as error:
             await self.refuse(send, error)
+        except asyncio.CancelledError:
+            if begun or not self.draining():
+                raise
+            await self.refuse(send, NotReady("the server is shutting down and this request did not end in time"))
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(receive, self.options, declared=_content_length(scope))
         small = body.declared is not None and body.declared <= _SMALL_BODY
-        self.admission.enter()
+        self.admission.enter(small=small)
         try:
             await body.read(until=_PRE_READ)
             # Once the body is complete, receive() returns only when the client leaves.
+            await _unless_left(self.ready(), body)
             waited = await _unless_left(self.admission.acquire(small=small), body)
         finally:
-            self.admission.leave()
+            self.admission.leave(small=small)
         obs.QUEUE_SECONDS.observe(waited)
         scope.setdefault("state", {})["waited"] = waited  # for the request's log line
         slot = _Slot(self.admission, small)

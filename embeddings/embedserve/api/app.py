@@ -51,6 +51,8 @@ def create_app(runtime: Runtime) -> ASGIApp:
         admission=runtime.admission,
         options=AdmissionOptions(settings.max_body_bytes, settings.body_timeout, settings.write_timeout),
         refuse=refuse,
+        ready=runtime.wait_for_a_model,
+        draining=lambda: runtime.draining,
     )
     wrapped = GcMiddleware(wrapped, frozen=lambda: not runtime.loading)
     if settings.api_key:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import os
 import sys
 
 import uvicorn
@@ -38,7 +39,7 @@ def run(settings: Settings) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=int(settings.drain_timeout) or None,
+            timeout_graceful_shutdown=settings.drain_timeout,  # type: ignore[arg-type]  # asyncio takes fractions and 0
             timeout_keep_alive=75,
             ws="none",
         )
@@ -50,6 +51,11 @@ def run(settings: Settings) -> int:
             log.info("%s: finishing the requests in work", signal_name)
 
         Server(config, on_signal=drain, stop=lambda: runtime.failure is not None).run_on(listener)
+    if runtime.interrupted:
+        # A library still loads in its thread. The interpreter's own end would pull Python from under it.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
     if runtime.failure is not None:
         print(f"embedserve: {runtime.failure.message}", file=sys.stderr)
         return 2

@@ -1,7 +1,8 @@
-"""Admission: an asyncio.Semaphore of slots, one of them kept for small requests, and a bounded waiting room.
+"""Admission: two classes of requests, large and small, each with slots and a bounded waiting room of its own.
 
-The semaphore counts requests, never texts. A large request first takes one of (slots - 1) large places, so the
-last slot is always free for a request that declared a small body. Asyncio's semaphores are fair, so nobody starves.
+A class counts requests, never texts. What one class holds or waits for costs the other nothing: a search comes through
+whatever a scan has open, and a crowd of searches stops no scan. A request is refused when its class has as many inside,
+in work or waiting, as slots and room allow. Asyncio's semaphores are fair, so nobody starves.
 """
 
 from __future__ import annotations
@@ -28,57 +29,69 @@ class WaitStats:
         return self.total / self.admitted if self.admitted else 0.0
 
 
+_SMALL_SLOTS = 32  # at least: their bodies are small, so many in work at once cost little
+
+
+class _Class:
+    """Slots of one class: `waiting` and `active` are the present numbers."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.free = asyncio.Semaphore(slots)
+        self.waiting = self.active = 0
+
+
 @dataclass
 class Admission:
-    """Slots for requests. `waiting` and `active` are the present numbers; times are in seconds."""
+    """`slots`: large requests in work at once. `queue_size`: how many of a class may wait. Times are in seconds."""
 
     slots: int
     queue_size: int
     timeout: float
-    waiting: int = 0
-    active: int = 0
     deepest: int = 0  # most that ever waited at once
     longest: float = 0.0  # longest wait so far
     stats: WaitStats = field(default_factory=WaitStats)
 
     def __post_init__(self) -> None:
-        self._all = asyncio.Semaphore(self.slots)
-        self._large = asyncio.Semaphore(self.slots - 1)
+        self._classes = {False: _Class(self.slots), True: _Class(max(_SMALL_SLOTS, self.slots))}
 
-    def enter(self) -> None:
+    @property
+    def waiting(self) -> int:
+        return sum(one.waiting for one in self._classes.values())
+
+    @property
+    def active(self) -> int:
+        return sum(one.active for one in self._classes.values())
+
+    def enter(self, *, small: bool) -> None:
         """Enter the waiting room; TooManyRequests when it is full. Must be paired with leave()."""
-        if self.waiting >= self.queue_size and self._all.locked():
+        own = self._classes[small]
+        if own.waiting + own.active >= self.queue_size + own.slots:
             obs.REFUSED.inc()
             raise TooManyRequests(
-                f"{self.waiting} requests wait already, the most that EMBEDDING_QUEUE_SIZE allows; try again later"
+                f"{own.waiting} requests wait already, the most that EMBEDDING_QUEUE_SIZE allows; try again later"
             )
-        self.waiting += 1
+        own.waiting += 1
         self.stats.deepest = max(self.stats.deepest, self.waiting)
         self.deepest = max(self.deepest, self.waiting)
 
-    def leave(self) -> None:
+    def leave(self, *, small: bool) -> None:
         """Leave the waiting room, with a slot or without."""
-        self.waiting -= 1
+        self._classes[small].waiting -= 1
 
     async def acquire(self, *, small: bool) -> float:
         """Take a slot; returns the seconds waited. TooManyRequests after `timeout`."""
         start = time.monotonic()
+        own = self._classes[small]
         try:
             async with asyncio.timeout(self.timeout):
-                if not small:
-                    await self._large.acquire()
-                try:
-                    await self._all.acquire()
-                except BaseException:
-                    if not small:
-                        self._large.release()
-                    raise
+                await own.free.acquire()
         except TimeoutError:
             obs.REFUSED.inc()
             raise TooManyRequests(
                 f"no slot became free within {self.timeout:g} s (EMBEDDING_QUEUE_TIMEOUT); the server is overloaded"
             ) from None
-        self.active += 1
+        own.active += 1
         waited = time.monotonic() - start
         self.stats.admitted += 1
         self.stats.total += waited
@@ -87,10 +100,9 @@ class Admission:
         return waited
 
     def release(self, *, small: bool) -> None:
-        self.active -= 1
-        self._all.release()
-        if not small:
-            self._large.release()
+        own = self._classes[small]
+        own.active -= 1
+        own.free.release()
 
     def take_stats(self) -> WaitStats:
         """The stats since the last call."""

@@ -1,15 +1,20 @@
 """Composition root: Settings -> loaded, warm models behind one admission. The only place where concrete classes meet.
 
-Loading runs in the background while the port already answers (503 with Retry-After), because clients retry that.
+Loading runs in the background while the port already answers: requests wait a while for the model, then get 503 with
+Retry-After. It runs in a daemon thread, so that a server that is told to stop meanwhile waits for no library.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import psutil
 
@@ -27,6 +32,10 @@ from embedserve.serving.loading import Loaded
 from embedserve.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_HOLD = 10.0  # seconds: the least patient client's validation gives up at 15
+_POLL = 0.05
 
 
 @dataclass
@@ -53,6 +62,7 @@ class Runtime:
         self.failure: SetupError | None = None
         self.loading = True
         self.draining = False
+        self.interrupted = False  # told to stop while loading: a library is at work still
         self.admission = Admission(settings.semaphore_value, settings.queue_size, settings.queue_timeout)
         self.governor = MemoryGovernor(
             limit=usable_memory(settings.memory_limit),
@@ -84,7 +94,10 @@ class Runtime:
                 self.settings.cache_disk,
             )
             for name in self.settings.model_names:
-                await self.add(await asyncio.to_thread(self._load, name, self.settings))
+                await self.add(await _in_daemon_thread(functools.partial(self._load, name, self.settings)))
+        except asyncio.CancelledError:
+            self.interrupted = True
+            raise
         except SetupError as error:
             self.failure = error
         except Exception as error:  # a bug, or a library's: a server that lives without a model is wedged
@@ -121,11 +134,19 @@ class Runtime:
         if notice:
             log.warning("NOTICE: %s", notice)
 
+    async def wait_for_a_model(self) -> None:
+        """Return when a model serves; NotReady when none does within 10 s, or none will."""
+        until = time.monotonic() + _HOLD
+        while not self.models and self.loading and not self.draining and time.monotonic() < until:
+            await asyncio.sleep(_POLL)
+        if not self.models:
+            self.find(None)
+
     def find(self, name: str | None) -> ServedModel:
         """The model of this id or alias; None or "" means the default one. NotReady, ModelNotFound."""
         if not self.models:
-            if self.loading:
-                raise NotReady("the model is loading; try again in a second")
+            if self.loading and not self.draining:
+                raise NotReady("the model is loading; try again in a few seconds")
             raise NotReady(f"no model is loaded: {self.failure.message if self.failure else 'the server is stopping'}")
         if not name:
             return self.models[0]
@@ -133,7 +154,7 @@ class Runtime:
             if answers_to(model.spec, name):
                 return model
         if self.loading:
-            raise NotReady("further models are loading; try again in a second")
+            raise NotReady("further models are loading; try again in a few seconds")
         served = ", ".join(model.spec.id for model in self.models)
         raise ModelNotFound(
             f"model '{name[:200]}' is not served here; served: {served}.{self._why_not(name)}", param="model"
@@ -169,3 +190,24 @@ class Runtime:
             await model.engine.close()
         if self._cache is not None and self._cache[1] is not None:
             await asyncio.to_thread(self._cache[1].close)
+
+
+async def _in_daemon_thread(work: Callable[[], _T]) -> _T:
+    """As asyncio.to_thread, but neither the loop's end nor the interpreter's waits for it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_T] = loop.create_future()
+
+    def settle(set_it: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: None if future.done() else set_it())
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:
+            settle(functools.partial(future.set_exception, error))
+        else:
+            settle(functools.partial(future.set_result, result))
+
+    threading.Thread(target=run, name="loading", daemon=True).start()
+    return await future

@@ -19,7 +19,7 @@ router = APIRouter()
 async def models(request: Request) -> Response:
     runtime = runtime_of(request)
     if runtime.loading and not runtime.models:
-        raise NotReady("the model is loading; try again in a second")
+        raise NotReady("the model is loading; try again in a few seconds")
     data = [one for model in runtime.models for one in (_describe(runtime, model), *_sides(runtime, model))]
     return json_response({"object": "list", "data": data})
 
