@@ -44,6 +44,7 @@ ROOMS = {
     "bench": {"errors"},
     "mcp": {"indexing", "errors"},
     "doctor": {"serving", "indexing", "models", "backends", "machine", "engine", "settings", "errors", ""},
+    "service": {"serving", "engine", "models", "machine", "settings", "errors"},
     "scaling": {"api", "serving", "engine", "indexing", "models", "settings", "errors", "observability", ""},
     "commands": None,  # parse, then call one function: anything
     "cli": None,
