@@ -160,4 +160,4 @@ def test_after_close_calls_say_so_and_no_thread_is_left(monkeypatch):
     with pytest.raises(NotReady, match="closed"):
         made.embed("x")
     left = [thread for thread in set(threading.enumerate()) - before if not thread.name.startswith("tokenise")]
-    assert left == []
+    assert left == [], left
