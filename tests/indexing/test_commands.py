@@ -89,7 +89,7 @@ def test_index_then_search_in_plain_text_and_json(cli: Cli, workspace: Path) -> 
     result = cli("search", "what banana makes", "--json", "--limit", "2", cwd=str(workspace / "src"))
     hits = json.loads(result.stdout)  # the workspace was found from a folder inside it
     assert [hit["path"] for hit in hits] == ["src/fruit.py", "src/fruit.py"]
-    assert hits[0].keys() == {"path", "start_line", "end_line", "score", "code"}
+    assert hits[0].keys() == {"path", "start_line", "end_line", "score", "code", "scope", "why"}
     nothing = cli("search", "banana", "--workspace", str(workspace), "--min-score", "0.999")
     assert (nothing.returncode, nothing.stdout) == (1, "")
     assert "nothing found" in nothing.stderr

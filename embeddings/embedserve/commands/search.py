@@ -21,8 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--path-prefix", metavar="DIR", default="", help="only below this folder of the workspace")
     parser.add_argument("--language", metavar="NAME", help="only files of this language (python, py, typescript, ..)")
-    parser.add_argument("--min-score", type=float, metavar="S", help="only scores of at least S (none by default)")
+    parser.add_argument("--min-score", type=float, metavar="S", help="only cosines of at least S (none by default)")
     parser.add_argument("--limit", type=_positive, default=10, metavar="N", help="most results (10)")
+    parser.add_argument("--explain", action="store_true", help="say which rules moved each result")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     add_connection_options(parser)
 
@@ -33,10 +34,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([hit.as_dict() for hit in hits], ensure_ascii=False, indent=2))
     elif sys.stdout.isatty():
-        _show_in_colour(hits)
+        _show_in_colour(hits, args.explain)
     else:
         for hit in hits:
-            print(f"{hit.path}:{hit.start_line}-{hit.end_line}  {hit.score:.3f}\n{_indented(hit.code)}\n")
+            place = f"{hit.path}:{hit.start_line}-{hit.end_line}  {hit.score:.3f}"
+            print(f"{place}{_reasons(hit, args.explain)}\n{_indented(hit.code)}\n")
     if not hits and not args.json:
         print("nothing found; try other words, or a lower --min-score", file=sys.stderr)
     return 0 if hits else 1
@@ -50,7 +52,11 @@ async def _main(args: argparse.Namespace) -> list[Hit]:
         return await search(store, embedder, query)
 
 
-def _show_in_colour(hits: list[Hit]) -> None:
+def _reasons(hit: Hit, explain: bool) -> str:
+    return f"  [{', '.join(hit.why) or 'by rank alone'}]" if explain else ""
+
+
+def _show_in_colour(hits: list[Hit], explain: bool) -> None:
     from rich.console import Console
     from rich.syntax import Syntax
     from rich.text import Text
@@ -60,7 +66,11 @@ def _show_in_colour(hits: list[Hit]) -> None:
     console = Console()
     for hit in hits:
         place = f"{hit.path}:{hit.start_line}"
-        console.print(Text.assemble((place, "bold cyan"), f"-{hit.end_line}  ", (f"{hit.score:.3f}", "green")))
+        console.print(
+            Text.assemble(
+                (place, "bold cyan"), f"-{hit.end_line}  ", (f"{hit.score:.3f}", "green"), _reasons(hit, explain)
+            )
+        )
         language = language_of(hit.path)
         lexer = language.lexer if language else "text"
         syntax = Syntax(

@@ -1,21 +1,27 @@
-"""Finds chunks by meaning: embed the question, ask Qdrant, which filters by path and language."""
+"""Finds chunks: embed the question, ask Qdrant for the nearest (it filters by path and language), order them by rules.
+
+A hit's `score` is its cosine, whatever its place: the order is `ranking.py`'s, and `why` says what moved it.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.embedder import Embedder
 from embedserve.indexing.languages import Language, find_language
+from embedserve.indexing.ranking import Candidate, rank
 from embedserve.indexing.store import Status, Store, check_fit
 from embedserve.indexing.workspace import collection_name
+
+CANDIDATES = 100  # nearest chunks that the rules may reorder
 
 
 @dataclass(frozen=True)
 class Query:
-    """`min_score`: None takes every score. `path_prefix`: a file or folder inside the workspace."""
+    """`min_score`: of the cosine; None takes every score. `path_prefix`: a file or folder inside the workspace."""
 
     text: str
     limit: int = 10
@@ -26,11 +32,16 @@ class Query:
 
 @dataclass(frozen=True)
 class Hit:
+    """`score`: the cosine. `scope`: the definitions that it is inside of and its own, the outermost first.
+    `why`: the rules that moved it from the cosine's place."""
+
     path: str
     start_line: int
     end_line: int
     score: float
     code: str
+    scope: tuple[str, ...] = ()
+    why: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,8 +58,27 @@ async def search(store: Store, embedder: Embedder, query: Query) -> list[Hit]:
         await embedder.probe()
     check_fit(status, embedder.dimension, str(embedder.model), store.workspace)
     vector = (await embedder.embed([query.text]))[0].tolist()
-    points = await store.query(vector, query.limit, query.min_score, prefix, language.name if language else None)
-    return [hit for point in points if (hit := _hit(point))]
+    pool = max(CANDIDATES, query.limit)
+    points = await store.query(vector, pool, query.min_score, prefix, language.name if language else None)
+    return _ordered(query, [point for point in points if _hit(point)])
+
+
+def _ordered(query: Query, points: list[dict[str, Any]]) -> list[Hit]:
+    payloads = [point["payload"] for point in points]
+    candidates = [
+        Candidate(
+            str(payload["path"]),
+            str(payload.get("language")),
+            str(payload["text"]),
+            tuple(payload.get("defines") or ()),
+        )
+        for payload in payloads
+    ]
+    hits = []
+    for item in rank(query.text, candidates)[: query.limit]:
+        if hit := _hit(points[item.at], item.why):
+            hits.append(hit)
+    return hits
 
 
 async def indexed(store: Store) -> Status:
@@ -72,7 +102,7 @@ def nearest_indexed(folder: str, collections: set[str]) -> str:
     return above
 
 
-def _hit(point: dict[str, Any]) -> Hit | None:
+def _hit(point: dict[str, Any], why: list[str] | None = None) -> Hit | None:
     payload = point["payload"] or {}
     try:
         return Hit(
@@ -81,6 +111,8 @@ def _hit(point: dict[str, Any]) -> Hit | None:
             int(payload["end_line"]),
             float(point["score"]),
             str(payload["text"]),
+            tuple(payload.get("scope") or ()),
+            why or [],
         )
     except (KeyError, TypeError, ValueError):
         return None
