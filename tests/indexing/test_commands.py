@@ -95,6 +95,18 @@ def test_index_then_search_in_plain_text_and_json(cli: Cli, workspace: Path) -> 
     assert "nothing found" in nothing.stderr
 
 
+def test_verbose_names_what_is_not_indexed_and_why(cli: Cli, workspace: Path) -> None:
+    (workspace / "vendor").mkdir()
+    (workspace / "big.py").write_text("x = 1\n" * 200_000)
+    (workspace / "app.min.js").write_text("var a=1;" * 900)
+    result = cli("index", str(workspace), "--verbose")
+    assert result.returncode == 0
+    for line in ("big.py: over 1 MiB", "app.min.js: minified", "vendor/: ignored folder"):
+        assert f"{line}; not indexed" in result.stderr.splitlines()
+    assert "1 minified" in result.stdout
+    assert "app.min.js: minified" not in cli("index", str(workspace)).stderr
+
+
 def test_search_colours_the_code_on_a_terminal(cli: Cli, workspace: Path) -> None:
     cli("index", str(workspace))
     main, other = pty.openpty()

@@ -5,10 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from embedserve.indexing.walk import Walk, walk
+from embedserve.indexing.walk import Walk, walk, wanted
+
+
+@pytest.fixture(params=["git", "our own rules"])
+def judge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A test that asks for it runs with git's list, and as on a machine without git."""
+    if request.param != "git":
+        monkeypatch.setattr("embedserve.indexing.walk.listing", lambda *_: None)
+    return str(request.param)
+
+
+def git(folder: Path, *arguments: str) -> list[str]:
+    """The lines that git answers."""
+    options = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "protocol.file.allow=always"]
+    done = subprocess.run(["git", *options, *arguments], cwd=folder, check=True, capture_output=True)
+    return done.stdout.decode().splitlines()
 
 
 def write(root: Path, *names: str, text: str = "x = 1\n") -> None:
@@ -28,7 +44,7 @@ def test_hidden_and_built_folders_are_left_out_as_the_clients_do(tmp_path: Path)
     assert names(walk(str(tmp_path))) == ["Dockerfile", "a.py", "src/b.ts", "target/e.java"]
 
 
-def test_nested_gitignore_files_negation_and_the_exclude_file_agree_with_git(tmp_path: Path) -> None:
+def test_nested_gitignore_files_negation_and_the_exclude_file_agree_with_git(tmp_path: Path, judge: str) -> None:
     """Git itself is the judge: `git ls-files --others --exclude-standard`."""
     files = ["a.py", "b.py", "keep/b.py", "keep/deep/b.py", "gen/x.py", "gen/y.py", "sub/gen/x.py", "logs/l.py"]
     files += ["sub/only.py", "sub/not_this.py", "root_only.py", "sub/root_only.py", "ex.py", "sub/space name.py"]
@@ -94,7 +110,7 @@ def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert "closed: Permission denied" in found.warnings[0]
 
 
-def test_an_odd_line_of_an_ignore_file_spoils_no_other_one(tmp_path: Path) -> None:
+def test_an_odd_line_of_an_ignore_file_spoils_no_other_one(tmp_path: Path, judge: str) -> None:
     """Git is the judge. Once `[z-a]` ended the index with a traceback, and a BOM disabled the first pattern."""
     write(tmp_path, "a.py", "first.py", "build/b.py", "num3.py", "numx.py", "pkg/c.py", "tail.py", "kept.py")
     lines = "\ufefffirst.py\r\n[z-a].py\n!\n\\\nbuild/\nnum[[:digit:]].py\n*.log\x0cx\ntail.py\n"
@@ -107,6 +123,72 @@ def test_an_odd_line_of_an_ignore_file_spoils_no_other_one(tmp_path: Path) -> No
     found = walk(str(tmp_path))
     assert set(names(found)) == set(listed.stdout.decode().split()) - {"kept.py"}
     assert set(names(found)) == {"a.py", "numx.py", "pkg/c.py"}
-    assert len([warning for warning in found.warnings if "is no pattern; this line is not applied" in warning]) == 3
+    said = len([warning for warning in found.warnings if "is no pattern; this line is not applied" in warning])
+    assert said == (0 if judge == "git" else 3)
     assert found.skipped[".gitignore"] == 3
     assert found.skipped[".kilocodeignore"] == 1
+
+
+def test_in_a_work_tree_the_files_are_exactly_those_that_git_lists(tmp_path: Path, monkeypatch: Any) -> None:
+    """Tracked though ignored, hidden, in a folder named `out`; not what core.excludesFile names."""
+    root = tmp_path / "r"
+    write(root, "a.py", "kept.py", "gone.py", ".github/ci.yml", "out/b.py", "gen/c.py", "mine.py", "sp ace/\u00e9.py")
+    (tmp_path / "everywhere").write_text("mine.py\n")
+    (tmp_path / "config").write_text(f"[core]\n\texcludesFile = {tmp_path / 'everywhere'}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".gitconfig").write_text((tmp_path / "config").read_text())
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")  # as in a hook
+    found = walk(str(root))  # not yet a repository
+    assert "a.py" in names(found)
+    monkeypatch.delenv("GIT_DIR")
+    git(root, "init", "-q")
+    (root / ".gitignore").write_text("kept.py\ngen/\n")
+    git(root, "add", "-f", "kept.py", "gone.py")
+    (root / "gone.py").unlink()
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")
+    found = walk(str(root))
+    assert names(found) == [".github/ci.yml", "a.py", "kept.py", "out/b.py", "sp ace/\u00e9.py"]
+    assert (".gitignore", "gen/") in [(reason, path) for path, reason in found.left_out]
+    assert found.skipped == {".gitignore": 1}  # mine.py
+
+
+def test_submodules_are_part_of_a_work_tree_and_nested_work_trees_are_not(tmp_path: Path) -> None:
+    other, root = tmp_path / "other", tmp_path / "r"
+    write(other, "lib.py")
+    write(root, "a.py")
+    for folder in (other, root):
+        git(folder, "init", "-q")
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", "x")
+    git(root, "submodule", "--quiet", "add", str(other), "sub")
+    git(root, "worktree", "add", "-q", str(root / "trees" / "one"))
+    (root / "sub" / "new.py").write_text("y = 1\n")
+    found = walk(str(root))
+    assert names(found) == ["a.py", "sub/lib.py", "sub/new.py"]
+    assert found.skipped == {"nested repository": 1}
+    assert "trees/one/: a repository or work tree of its own" in found.warnings[0]
+    assert names(walk(str(root), {"sub/new.py"})) == ["sub/new.py"]
+    assert names(walk(str(root / "trees" / "one"))) == ["a.py"]
+    assert wanted(str(root), {"trees/one/a.py", "sub/new.py", ".git/index"}) == {"sub/new.py"}
+    assert names(walk(str(tmp_path))) == ["other/lib.py", "r/a.py", "r/sub/lib.py", "r/sub/new.py"]
+    assert names(walk(str(tmp_path), {"r/a.py"})) == ["r/a.py"]
+
+
+def test_what_others_wrote_is_left_out_and_counted_even_where_git_lists_it(tmp_path: Path) -> None:
+    write(tmp_path, "a.py", "node_modules/p/i.js", "vendor/q/q.go")
+    git(tmp_path, "init", "-q")
+    found = walk(str(tmp_path))
+    assert names(found) == ["a.py"]
+    assert found.skipped == {"vendored": 2}
+
+
+def test_events_of_ignored_paths_are_not_looked_at(tmp_path: Path, judge: str) -> None:
+    """Once each line of an ignored log cost a walk of everything and a text embedded."""
+    write(tmp_path, "a.py", "logs/x.json")
+    (tmp_path / ".gitignore").write_text("logs/\n*.tmp.py\n")
+    if judge == "git":
+        git(tmp_path, "init", "-q")
+    changed = {"a.py", "logs/x.json", "b.tmp.py", "removed.py", ".git/index"}
+    assert wanted(str(tmp_path), changed) == {"a.py", "removed.py"}
+    assert wanted(str(tmp_path), {"logs/x.json", "logs/gone.json"}) == set()

@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true", help="go on, and index again whenever files change")
     parser.add_argument("--recreate", action="store_true", help="delete the folder's index first (another model)")
     parser.add_argument("--delete", action="store_true", help="delete the folder's index and do nothing else")
+    parser.add_argument("--verbose", action="store_true", help="name each file that is not indexed, and why")
     parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
 
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             print(report.line(), file=sys.stderr)
         raise
     if not (args.delete or args.watch):
-        _show(report, args.json)
+        _show(report, args)
     return 0
 
 
@@ -66,7 +67,7 @@ async def _main(args: argparse.Namespace, report: Report, display: Display) -> N
             def fresh() -> Report:
                 return Report(report.workspace, report.collection)
 
-            await watch(indexer, fresh, lambda done: _show(done, args.json))
+            await watch(indexer, fresh, lambda done: _show(done, args))
         else:
             await indexer.sync(report)
 
@@ -80,10 +81,14 @@ async def _delete(store: Store) -> None:
     raise IndexingFailed(f"{store.workspace} has no index in Qdrant at {store.qdrant.url}{known}")
 
 
-def _show(report: Report, as_json: bool) -> None:
+def _show(report: Report, args: argparse.Namespace) -> None:
     for warning in report.warnings:
         print(warning, file=sys.stderr)
-    if as_json:
-        print(json.dumps(asdict(report), ensure_ascii=False), flush=True)
+    if args.verbose:
+        for path, reason in report.left_out:
+            print(f"{path}: {reason}; not indexed", file=sys.stderr)
+    if args.json:
+        shown = {name: value for name, value in asdict(report).items() if args.verbose or name != "left_out"}
+        print(json.dumps(shown, ensure_ascii=False), flush=True)
     else:
         print(report.line(), flush=True)

@@ -1,7 +1,8 @@
 """Code search: index a folder into Qdrant and search it by meaning.
 
     workspace.py    names: the workspace's path, its collection, paths inside it
-    ignore.py       .gitignore, .rooignore and the clients' own rules
+    git.py          the files that git lists, in a work tree
+    ignore.py       our own reading of .gitignore elsewhere, .rooignore and the clients' rules
     walk.py         the files to index, and why the others are not
     languages.py    extension -> language, grammar
     chunk.py        what a chunk is; one file -> its chunks

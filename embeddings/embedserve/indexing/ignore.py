@@ -19,6 +19,7 @@ import pathspec
 # Names are matched against every part of the path inside the workspace.
 _NAMES = "node_modules __pycache__ env venv dist out bundle vendor tmp temp deps Pods"
 IGNORED_NAMES = frozenset(_NAMES.split())
+VENDORED = frozenset({"node_modules", "vendor", "Pods", "venv", "__pycache__"})  # left out even where git lists them
 CLIENTS_FILES = (".rooignore", ".kilocodeignore")  # at the workspace's root
 IGNORED_TAILS = ("target/dependency", "build/dependencies")
 
@@ -68,7 +69,18 @@ class Rules:
         full = os.path.join(self.workspace, relative)
         if self._by_git(full, self._above + _chain(self.workspace, os.path.dirname(full)), is_folder):
             return ".gitignore"
-        return next((name for name, spec in self._clients if spec.match_file(posix + "/" * is_folder)), None)
+        return self.by_client(relative, is_folder)
+
+    def by_client(self, relative: str, is_folder: bool) -> str | None:
+        """Which client's ignore file leaves it out, or None."""
+        posix = relative.replace(os.sep, "/") + "/" * is_folder
+        return next((name for name, spec in self._clients if spec.match_file(posix)), None)
+
+    def above(self, relative: str) -> str | None:
+        """Why a folder above `relative` is left out, or None."""
+        parts = relative.split(os.sep)
+        folders = (os.sep.join(parts[:count]) for count in range(1, len(parts)))
+        return next((reason for folder in folders if (reason := self.ignores(folder, True))), None)
 
     def _by_git(self, full: str, bases: list[str], is_folder: bool) -> bool:
         """What the .gitignore files in `bases` (outermost first) and the exclude file say."""

@@ -95,7 +95,7 @@ def _look_at(
             return  # nothing to find in it
         loaded = load(data, found.relative, found.language, key)
     except NotText as error:
-        plan.skipped[error.reason] += 1
+        walk.skip(found.relative, error.reason)
         if error.reason == "of unknown encoding":
             walk.warnings.append(f"{path}: in an encoding that could not be told; not indexed (save it as UTF-8)")
         return

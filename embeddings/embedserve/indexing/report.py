@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 class Report:
     """`complete` says whether the run came to its end. `changed`: files that had to be read again; `stored`: chunks
     that were written, `embedded` of them with a vector made now. `skipped`: reason -> files; `unknown`: suffix ->
-    files of a kind that is not indexed. `fallback`: files cut along their paragraphs though their language has
-    a grammar. `generated`: files marked as made by a tool."""
+    files of a kind that is not indexed; `left_out`: each skipped path with its reason. `fallback`: files cut along
+    their paragraphs though their language has a grammar. `generated`: files marked as made by a tool."""
 
     workspace: str
     collection: str
@@ -27,6 +27,7 @@ class Report:
     fallback: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     embed_seconds: float = 0.0

@@ -32,6 +32,7 @@ from embedserve.indexing.report import Report
 from embedserve.indexing.store import FileRecord, Recipe, Status, Store
 from embedserve.indexing.text import MAX_CHARS
 from embedserve.indexing.walk import Walk, walk
+from embedserve.indexing.workspace import shown_path
 
 __all__ = ["ChunkSink", "Indexer", "Report", "all_or_first_error"]
 
@@ -127,6 +128,7 @@ class Indexer:
         report.changed = len(plan.changed)
         report.generated = plan.generated
         report.skipped, report.unknown, report.warnings = dict(plan.skipped), dict(found.unknown), found.warnings
+        report.left_out = [(shown_path(path), reason) for path, reason in found.left_out]
         before = {path: record.chunks for path, record in opened.records.items() if record}
         if everything:
             report.files, report.chunks = len(plan.unchanged), sum(plan.unchanged.values())

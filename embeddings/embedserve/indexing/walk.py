@@ -1,9 +1,13 @@
 """The files of a workspace that are indexed, and for each of the others why not.
 
-A depth-first walk in name order without recursion. Symbolic links are not followed: a link into the workspace
-is indexed under its target's own path, a link out of it is not part of the workspace, and a loop cannot
-arise. Nothing is opened here but ignore files: size and kind come from `lstat`, so that a 200 MB
-file or a pipe costs nothing. What could not be read is named in `unreadable`, so that its points are kept.
+In a git work tree the files are those that git lists (`git.py`), submodules' included; nested work trees and nested
+repositories are not part of it, and are named. What others wrote (`VENDORED`) is left out and counted. Elsewhere it
+is a depth-first walk in name order with our own ignore rules (`ignore.py`), that asks git in each work tree it meets.
+
+Symbolic links are not followed: a link into the workspace is indexed under its target's own path, a link out of it is
+not part of the workspace, and a loop cannot arise. Nothing is opened here but ignore files: size and kind come from
+`lstat`, so that a 200 MB file or a pipe costs nothing. What could not be read is named in `unreadable`, so that its
+points are kept.
 """
 
 from __future__ import annotations
@@ -11,9 +15,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from embedserve.indexing.ignore import Rules
+from embedserve.indexing.git import GitFailed, has_repository, ignored, listing
+from embedserve.indexing.ignore import VENDORED, Rules
 from embedserve.indexing.languages import Language, language_of
 from embedserve.indexing.workspace import shown_path
 
@@ -32,26 +38,147 @@ class Found:
 @dataclass
 class Walk:
     """`files`: paths inside the workspace, in order. `skipped`: reason -> count, for files of a kind that
-    is indexed. `unreadable`: paths (files or folders) whose content is unknown. `warnings`: for a person."""
+    is indexed; `left_out`: each of them, and ignored folders, with its reason. `unreadable`: paths (files or folders)
+    whose content is unknown. `warnings`: for a person."""
 
     files: list[Found] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def skip(self, relative: str, reason: str) -> None:
+        self.skipped[reason] += 1
+        self.left_out.append((relative, reason))
+
     def cannot_read(self, relative: str, error: OSError) -> None:
         self.unreadable.append(relative)
-        self.skipped["unreadable"] += 1
+        self.skip(relative, "unreadable")
         self.warnings.append(f"{shown_path(relative) or '.'}: {error.strerror or error}; kept as it was indexed")
 
 
 def walk(workspace: str, only: set[str] | None = None) -> Walk:
     """Walk `workspace`; raises nothing for what lies inside it. `only`: files, or folders with all under them."""
     found, rules = Walk(), Rules(workspace)
-    folders = [""]
+    if not _walk_by_git(workspace, "", rules, found, sorted(only or ())):
+        for root in sorted(only) if only is not None else [""]:
+            _walk_root(workspace, root, rules, found)
+    found.warnings.extend(rules.warnings)
+    if only is not None:  # git was asked for whole submodules, and roots may lie in one another
+        found.files = list({file.relative: file for file in found.files if _under(file.relative, only)}.values())
+    return found
+
+
+def _under(path: str, roots: set[str]) -> bool:
+    parts = path.split(os.sep)
+    return any(os.sep.join(parts[: count + 1]) in roots for count in range(len(parts)))
+
+
+def _inner_repository(root: str, path: str) -> str | None:
+    """The outermost folder above or at `path` (inside `root`) that is a work tree of its own."""
+    parts = path.split(os.sep)
+    folders = (os.sep.join(parts[: count + 1]) for count in range(len(parts)))
+    return next((folder for folder in folders if os.path.lexists(os.path.join(root, folder, ".git"))), None)
+
+
+def wanted(workspace: str, paths: set[str]) -> set[str]:
+    """Those of `paths` (in the workspace, existing or not) that no rule leaves out, without a look at what is there."""
+    seen = {path for path in paths if ".git" not in path.split(os.sep)}
+    if not seen:
+        return seen
+    if has_repository(workspace):
+        return {path for path in seen - ignored(workspace, sorted(seen)) if not _is_of_another(workspace, path)}
+    rules = Rules(workspace)
+    return {path for path in seen if not (rules.above(path) or rules.ignores(path, False))}
+
+
+def _is_of_another(workspace: str, path: str) -> bool:
+    """Is it in a nested repository or work tree that is no submodule?"""
+    inner = _inner_repository(workspace, path)
+    try:
+        listed = listing(workspace, [inner]) if inner else None
+    except GitFailed:
+        return False
+    return listed is not None and f"{inner}/" in listed.files
+
+
+def _walk_by_git(workspace: str, folder: str, rules: Rules, found: Walk, only: Sequence[str] = ()) -> bool:
+    """What git lists of a work tree; False: the rules must say."""
+    top = os.path.join(workspace, folder) if folder else workspace
+    try:
+        listed = listing(top, [_inner_repository(top, path) or path for path in only])
+    except GitFailed as error:
+        found.warnings.append(
+            f"{shown_path(folder) or '.'}: git cannot list it ({error}); our own ignore rules are used"
+        )
+        return False
+    if listed is None:
+        return False
+    for name in sorted(listed.files):
+        _note(workspace, os.path.join(folder, name), rules, found)
+    for name in listed.ignored:
+        relative = os.path.join(folder, name)
+        if name.endswith("/"):
+            found.left_out.append((relative, ".gitignore"))
+        elif language_of(relative) is not None:
+            found.skip(relative, ".gitignore")
+    return True
+
+
+def _note(workspace: str, relative: str, rules: Rules, found: Walk) -> None:
+    """A path that git lists: a file, a submodule, or a repository of its own."""
+    if not VENDORED.isdisjoint(relative.split("/")[:-1]):
+        if language_of(relative) is not None:
+            found.skip(relative, "vendored")
+    elif relative.endswith("/"):
+        found.skip(relative, "nested repository")
+        found.warnings.append(f"{shown_path(relative)}: a repository or work tree of its own; index it by its own path")
+    else:
+        try:
+            info = os.lstat(os.path.join(workspace, relative))
+        except (FileNotFoundError, NotADirectoryError):
+            return  # removed, but not from git's index
+        except OSError as error:
+            found.cannot_read(relative, error)
+            return
+        if stat.S_ISDIR(info.st_mode):
+            if os.path.lexists(os.path.join(workspace, relative, ".git")):
+                _walk_by_git(workspace, relative, rules, found)
+            return
+        _note_file(relative, info, found, rules.by_client(relative, False))
+
+
+def _walk_root(workspace: str, root: str, rules: Rules, found: Walk) -> None:
+    """Everything below one path that git does not list; the path itself where it is a file."""
+    parts = root.split(os.sep)
+    for count in range(1, len(parts)):
+        folder = os.sep.join(parts[:count])
+        if rules.ignores(folder, True):
+            return
+        is_repository = os.path.lexists(os.path.join(workspace, folder, ".git"))
+        if is_repository and _walk_by_git(workspace, folder, rules, found, [os.sep.join(parts[count:])]):
+            return
+    try:
+        info = os.lstat(os.path.join(workspace, root))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        found.cannot_read(root, error)
+        return
+    if not stat.S_ISDIR(info.st_mode):
+        _note_file(root, info, found, rules.ignores(root, False))
+    elif not root or not rules.ignores(root, True):
+        _walk_by_rules(workspace, root, rules, found)
+
+
+def _walk_by_rules(workspace: str, root: str, rules: Rules, found: Walk) -> None:
+    folders = [root]
     while folders:
         folder = folders.pop()
+        is_repository = folder and os.path.lexists(os.path.join(workspace, folder, ".git"))
+        if is_repository and _walk_by_git(workspace, folder, rules, found):
+            continue
         try:
             with os.scandir(os.path.join(workspace, folder)) as entries:
                 names = sorted(entries, key=lambda entry: entry.name)
@@ -62,15 +189,6 @@ def walk(workspace: str, only: set[str] | None = None) -> Walk:
             continue
         inner = [path for entry in names if (path := _visit(entry, folder, rules, found)) is not None]
         folders.extend(reversed(inner))
-    found.warnings.extend(rules.warnings)
-    if only is not None:
-        found.files = [file for file in found.files if _under(file.relative, only)]
-    return found
-
-
-def _under(path: str, roots: set[str]) -> bool:
-    parts = path.split(os.sep)
-    return any(os.sep.join(parts[: count + 1]) in roots for count in range(len(parts)))
 
 
 def _visit(entry: os.DirEntry[str], folder: str, rules: Rules, found: Walk) -> str | None:
@@ -80,23 +198,29 @@ def _visit(entry: os.DirEntry[str], folder: str, rules: Rules, found: Walk) -> s
         info = entry.stat(follow_symlinks=False)
     except OSError:
         return None  # removed meanwhile
-    is_folder = stat.S_ISDIR(info.st_mode)
-    language = None if is_folder else language_of(relative)
-    if not is_folder and language is None:
-        found.unknown[os.path.splitext(entry.name)[1].lower() or entry.name] += 1
-        return None
-    if stat.S_ISLNK(info.st_mode):
-        found.skipped["symbolic link"] += 1
-    elif reason := rules.ignores(relative, is_folder):
-        if not is_folder:
-            found.skipped[reason] += 1
-    elif is_folder:
+    reason = rules.ignores(relative, stat.S_ISDIR(info.st_mode))
+    if not stat.S_ISDIR(info.st_mode):
+        _note_file(relative, info, found, reason)
+    elif reason:
+        found.left_out.append((relative + "/", reason))
+    else:
         return relative
-    elif not stat.S_ISREG(info.st_mode):
-        found.skipped["not a file"] += 1
-    elif info.st_size > MAX_FILE_BYTES:
-        found.skipped["over 1 MiB"] += 1
-        found.warnings.append(f"{shown_path(relative)}: {info.st_size / 2**20:.1f} MiB, over 1 MiB; not indexed")
-    elif language is not None:
-        found.files.append(Found(relative, language, info.st_mtime))
     return None
+
+
+def _note_file(relative: str, info: os.stat_result, found: Walk, ignored: str | None) -> None:
+    """A file to index, or why it is none. `ignored`: by which rule."""
+    language = language_of(relative)
+    if language is None:
+        found.unknown[os.path.splitext(relative)[1].lower() or os.path.basename(relative)] += 1
+    elif stat.S_ISLNK(info.st_mode):
+        found.skip(relative, "symbolic link")
+    elif ignored:
+        found.skip(relative, ignored)
+    elif not stat.S_ISREG(info.st_mode):
+        found.skip(relative, "not a file")
+    elif info.st_size > MAX_FILE_BYTES:
+        found.skip(relative, "over 1 MiB")
+        found.warnings.append(f"{shown_path(relative)}: {info.st_size / 2**20:.1f} MiB, over 1 MiB; not indexed")
+    else:
+        found.files.append(Found(relative, language, info.st_mtime))

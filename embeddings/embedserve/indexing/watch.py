@@ -1,7 +1,8 @@
 """Keeps an index equal to its folder: index once, then again whenever files change.
 
-Events are gathered for half a second; only the files that they name are read again (all of them when an ignore
-file changed). When Qdrant or the service is away, what changed is kept and tried again.
+Events are gathered for half a second; only what they name is looked at again: a file, or a folder with all that is
+under it or was (everything when an ignore file changed). What is ignored costs one question to git, or to our rules,
+and no run. When Qdrant or the service is away, what changed is kept and tried again.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from collections.abc import AsyncIterator, Callable
 from watchfiles import Change, awatch
 
 from embedserve.errors import IndexingFailed, SetupError
+from embedserve.indexing.daemon import in_daemon_thread
 from embedserve.indexing.ignore import CLIENTS_FILES
 from embedserve.indexing.sync import Indexer, Report
+from embedserve.indexing.walk import wanted
 
 RETRY_MS = 10_000
 Changes = set[tuple[Change, str]]
@@ -42,7 +45,8 @@ async def watch(indexer: Indexer, new_report: Callable[[], Report], done: Callab
                     left = set()
                 if report.embedded or report.deleted or report.complete:
                     done(report)
-            left = _add(left, {os.path.relpath(path, workspace) for _kind, path in await upcoming})
+            changed = {os.path.relpath(path, workspace) for _kind, path in await upcoming}
+            left = await in_daemon_thread(_add, left, changed, workspace)
             upcoming = asyncio.ensure_future(_next(changes, workspace))
     finally:
         upcoming.cancel()
@@ -56,11 +60,15 @@ async def _next(changes: AsyncIterator[Changes], workspace: str) -> Changes:
         raise SetupError(f"cannot watch {workspace}: {error}{hint}; without --watch it can be indexed") from error
 
 
-def _add(left: set[str] | None, changed: set[str]) -> set[str] | None:
-    """The paths to read again, None for all of them."""
-    if left is None or any(os.path.basename(path) in IGNORE_FILES for path in changed):
+def _add(left: set[str] | None, changed: set[str], workspace: str) -> set[str] | None:
+    """The paths to look at again, None for all of them."""
+    if left is None or "." in changed or any(_is_ignore_file(path) for path in changed):
         return None
-    return left | {path for path in changed if not _hidden(path)}
+    return left | wanted(workspace, changed)
+
+
+def _is_ignore_file(path: str) -> bool:
+    return os.path.basename(path) in IGNORE_FILES or path.replace(os.sep, "/") == ".git/info/exclude"
 
 
 async def _attempt(indexer: Indexer, report: Report, changed: set[str] | None) -> None:
@@ -68,7 +76,3 @@ async def _attempt(indexer: Indexer, report: Report, changed: set[str] | None) -
         await indexer.sync(report, changed)
     except IndexingFailed as error:
         indexer.display.note(f"{error.message} (trying again)")
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split(os.sep))
