@@ -192,3 +192,23 @@ def test_events_of_ignored_paths_are_not_looked_at(tmp_path: Path, judge: str) -
     changed = {"a.py", "logs/x.json", "b.tmp.py", "removed.py", ".git/index"}
     assert wanted(str(tmp_path), changed) == {"a.py", "removed.py"}
     assert wanted(str(tmp_path), {"logs/x.json", "logs/gone.json"}) == set()
+
+
+SHEBANGS = {
+    "#!/bin/sh\n": "bash",
+    "#!/usr/bin/env python3\n": "python",
+    "#! /usr/bin/env -S PYTHONSAFEPATH=1 python3.12 -u\n": "python",
+    "#!/opt/node/bin/node\r\n": "javascript",
+    "#!/usr/bin/Rscript --vanilla\n": "r",
+}
+
+
+@pytest.mark.parametrize("first_line", SHEBANGS)
+def test_a_script_without_a_suffix_is_known_by_its_first_line(tmp_path: Path, judge: str, first_line: str) -> None:
+    git(tmp_path, "init", "-q")
+    write(tmp_path, "run", text=first_line + "x = 1\n")
+    write(tmp_path, "none", "LICENSE", text="#!\n")
+    write(tmp_path, "odd", text="#!/usr/bin/env\n#!/usr/bin/unknown-thing\n")
+    os.mkfifo(tmp_path / "pipe")  # opening it would hang
+    found = walk(str(tmp_path))
+    assert [(file.relative, file.language.name) for file in found.files] == [("run", SHEBANGS[first_line])]

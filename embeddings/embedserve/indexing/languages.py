@@ -114,6 +114,30 @@ def language_of(path: str) -> Language | None:
     return _BY_NAME.get(name) or _BY_EXTENSION.get(os.path.splitext(name)[1])
 
 
+_INTERPRETERS = {
+    **dict.fromkeys(("sh", "bash", "zsh", "dash", "ksh"), "bash"),
+    **dict.fromkeys(("python", "pypy", "uv"), "python"),
+    **dict.fromkeys(("node", "nodejs", "bun", "zx"), "javascript"),
+    **dict.fromkeys(("deno", "ts-node", "tsx"), "typescript"),
+    **{name: name for name in ("ruby", "perl", "php", "lua", "elixir", "julia", "groovy")},
+    "rscript": "r",
+    "pwsh": "powershell",
+}
+
+
+def language_of_shebang(head: bytes) -> Language | None:
+    """The language of a file without a suffix by its first line (`#!/usr/bin/env -S python3 -u`), or None."""
+    if not head.startswith(b"#!"):
+        return None
+    words = head[2:].split(b"\n")[0].decode("utf-8", "replace").split()
+    names = [word.rsplit("/", 1)[-1].lower() for word in words if not word.startswith("-") and "=" not in word]
+    if names[:1] == ["env"]:
+        names = names[1:]
+    if not names:
+        return None
+    return _BY_LANGUAGE.get(_INTERPRETERS.get(names[0].rstrip("0123456789."), ""))
+
+
 def find_language(wanted: str) -> Language | None:
     """A language by its name ("python") or an extension ("py", ".py")."""
     wanted = wanted.lower()

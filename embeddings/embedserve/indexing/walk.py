@@ -5,9 +5,9 @@ repositories are not part of it, and are named. What others wrote (`VENDORED`) i
 is a depth-first walk in name order with our own ignore rules (`ignore.py`), that asks git in each work tree it meets.
 
 Symbolic links are not followed: a link into the workspace is indexed under its target's own path, a link out of it is
-not part of the workspace, and a loop cannot arise. Nothing is opened here but ignore files: size and kind come from
-`lstat`, so that a 200 MB file or a pipe costs nothing. What could not be read is named in `unreadable`, so that its
-points are kept.
+not part of the workspace, and a loop cannot arise. Nothing is opened here but ignore files, and small files without a
+suffix for their first line (`#!`): size and kind come from `lstat`, so that a 200 MB file or a pipe costs nothing.
+What could not be read is named in `unreadable`, so that its points are kept.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 
 from embedserve.indexing.git import GitFailed, has_repository, ignored, listing
 from embedserve.indexing.ignore import VENDORED, Rules
-from embedserve.indexing.languages import Language, language_of
+from embedserve.indexing.languages import Language, language_of, language_of_shebang
 from embedserve.indexing.workspace import shown_path
 
 MAX_FILE_BYTES = 1024 * 1024
+HEAD_BYTES = 128
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _note(workspace: str, relative: str, rules: Rules, found: Walk) -> None:
             if os.path.lexists(os.path.join(workspace, relative, ".git")):
                 _walk_by_git(workspace, relative, rules, found)
             return
-        _note_file(relative, info, found, rules.by_client(relative, False))
+        _note_file(workspace, relative, info, found, rules.by_client(relative, False))
 
 
 def _walk_root(workspace: str, root: str, rules: Rules, found: Walk) -> None:
@@ -167,7 +168,7 @@ def _walk_root(workspace: str, root: str, rules: Rules, found: Walk) -> None:
         found.cannot_read(root, error)
         return
     if not stat.S_ISDIR(info.st_mode):
-        _note_file(root, info, found, rules.ignores(root, False))
+        _note_file(workspace, root, info, found, rules.ignores(root, False))
     elif not root or not rules.ignores(root, True):
         _walk_by_rules(workspace, root, rules, found)
 
@@ -200,7 +201,7 @@ def _visit(entry: os.DirEntry[str], folder: str, rules: Rules, found: Walk) -> s
         return None  # removed meanwhile
     reason = rules.ignores(relative, stat.S_ISDIR(info.st_mode))
     if not stat.S_ISDIR(info.st_mode):
-        _note_file(relative, info, found, reason)
+        _note_file(rules.workspace, relative, info, found, reason)
     elif reason:
         found.left_out.append((relative + "/", reason))
     else:
@@ -208,15 +209,15 @@ def _visit(entry: os.DirEntry[str], folder: str, rules: Rules, found: Walk) -> s
     return None
 
 
-def _note_file(relative: str, info: os.stat_result, found: Walk, ignored: str | None) -> None:
-    """A file to index, or why it is none. `ignored`: by which rule."""
-    language = language_of(relative)
+def _note_file(workspace: str, relative: str, info: os.stat_result, found: Walk, left_out: str | None) -> None:
+    """A file to index, or why it is none. `left_out`: by which rule."""
+    language = language_of(relative) or (None if left_out else _language_of_script(workspace, relative, info))
     if language is None:
         found.unknown[os.path.splitext(relative)[1].lower() or os.path.basename(relative)] += 1
     elif stat.S_ISLNK(info.st_mode):
         found.skip(relative, "symbolic link")
-    elif ignored:
-        found.skip(relative, ignored)
+    elif left_out:
+        found.skip(relative, left_out)
     elif not stat.S_ISREG(info.st_mode):
         found.skip(relative, "not a file")
     elif info.st_size > MAX_FILE_BYTES:
@@ -224,3 +225,14 @@ def _note_file(relative: str, info: os.stat_result, found: Walk, ignored: str | 
         found.warnings.append(f"{shown_path(relative)}: {info.st_size / 2**20:.1f} MiB, over 1 MiB; not indexed")
     else:
         found.files.append(Found(relative, language, info.st_mtime))
+
+
+def _language_of_script(workspace: str, relative: str, info: os.stat_result) -> Language | None:
+    """By the first line, of a regular file without a suffix; a pipe or a device is never opened."""
+    if os.path.splitext(relative)[1] or not stat.S_ISREG(info.st_mode) or not 2 < info.st_size <= MAX_FILE_BYTES:
+        return None
+    try:
+        with open(os.path.join(workspace, relative), "rb") as file:
+            return language_of_shebang(file.read(HEAD_BYTES))
+    except OSError:
+        return None
