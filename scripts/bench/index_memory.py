@@ -1,0 +1,81 @@
+"""Is the memory of `embedserve index` flat in the size of the tree, and how long does a tree take that is unchanged?
+
+    python scripts/bench/index_memory.py [--chunks 20000 50000]
+
+For each size: a made tree of that many chunks (30 functions a file), an embedded Qdrant of its own, and a stand-in for
+the embedding service that answers at once (so the figures are the indexer's own). Printed: peak RSS and seconds of
+the first run, of a run where nothing changed, and of one where one file changed; at the end the ratio of the peaks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
+
+from support.embedding_standin import EmbeddingStandIn
+from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant
+
+A_FILE = 30
+FUNCTION = (
+    'def {name}(value, other):\n    """Return what {name} makes of the value."""\n    return value * 3 + other\n\n\n'
+)
+
+
+def make_tree(root: Path, chunks: int) -> None:
+    for number in range(chunks // A_FILE):
+        path = root / f"d{number % 40}" / f"f{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(FUNCTION.format(name=f"n{number}x{i}") for i in range(A_FILE)))
+
+
+def indexed(root: Path, options: list[str]) -> tuple[dict[str, object], float, float]:
+    """The report, the peak RSS in MB, and seconds of one `embedserve index`."""
+    began = time.monotonic()
+    command = [*EMBEDSERVE, "index", str(root), "--json", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_environment())
+    assert process.stdout is not None
+    report = json.loads(process.stdout.read())
+    _pid, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return report, usage.ru_maxrss / 1024, time.monotonic() - began
+
+
+def measure(chunks: int) -> float:
+    """Print one size's figures; the peak RSS of its first run in MB."""
+    with tempfile.TemporaryDirectory() as folder, EmbeddingStandIn(dimension=384) as service:
+        root = Path(folder) / "tree"
+        make_tree(root, chunks)
+        with embedded_qdrant(Path(folder) / "storage") as qdrant:
+            options = ["--embeddings-url", service.url, "--qdrant-url", qdrant.url]
+            peak = 0.0
+            for what in ("first run", "unchanged", "one file changed"):
+                if what == "one file changed":
+                    (root / "d0" / "f0.py").write_text(FUNCTION.format(name="changed") * 2)
+                report, megabytes, seconds = indexed(root, options)
+                peak = peak or megabytes
+                print(
+                    f"{report['chunks']:>7} chunks, {what:<17} {megabytes:6.0f} MB peak, {seconds:6.2f} s wall, "
+                    f"{report['seconds']:6.2f} s of indexing, {report['embedded']} embedded",
+                    flush=True,
+                )
+    return peak
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--chunks", type=int, nargs="+", default=[20_000, 50_000])
+    peaks = [measure(chunks) for chunks in parser.parse_args().chunks]
+    print(f"peak RSS, largest against smallest: {max(peaks) / min(peaks):.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
