@@ -33,6 +33,10 @@ OLDEST_QDRANT = (1, 10)  # the first with the query call
 REFERENCES = {
     "all-MiniLM-L6-v2": ("hello world", (-0.034478, 0.03102, 0.00673, 0.02611, -0.039362)),
     "jina-code-v2": ("hello world", (0.0145, -0.0164, 0.0136, -0.0170, 0.0734)),
+    "embeddinggemma-300m": (
+        "title: none | text: hello world",
+        (-0.08181356, 0.0214127, 0.05120273, -0.03690156, -0.0254504),
+    ),
 }
 CLOSE, FAR = 0.01, 0.03  # largest difference of one value: fp32 and bf16 stay below CLOSE, int8 may reach it
 

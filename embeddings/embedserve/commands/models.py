@@ -39,13 +39,15 @@ def run(args: argparse.Namespace) -> int:
                 guard = f", guard: {artefact['guard']}" if "guard" in artefact else ""
                 print(f"    {artefact['precision']} artefact{guard} in {artefact['folder']}")
         else:
-            print(f"    not on disk: embedserve pull {entry['id']}  ({entry['download_bytes'] / 1e6:.0f} MB)")
+            size = f"  ({entry['download_bytes'] / 1e6:.0f} MB)" if entry["download_bytes"] else ""
+            licence = "  (accept its licence on the hub first, then set HF_TOKEN)" if entry["gated"] else ""
+            print(f"    not on disk: embedserve pull {entry['id']}{size}{licence}")
     return 0
 
 
 def _entry(spec: Any, source: Any, problem: str) -> dict[str, Any]:
     known = asdict(spec)
-    kept = ("id", "aliases", "hub_id", "dimension", "max_tokens", "license", "dtypes", "matryoshka", "prompts")
+    kept = ("id", "aliases", "hub_id", "dimension", "max_tokens", "license", "dtypes", "matryoshka", "prompts", "gated")
     return {
         **{name: known[name] for name in kept},
         "download_bytes": spec.size_bytes,

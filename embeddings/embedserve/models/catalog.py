@@ -38,7 +38,30 @@ MINILM = ModelSpec(
     size_bytes=91_000_000,
 )
 
-CATALOG: tuple[ModelSpec, ...] = (JINA_CODE_V2, MINILM)
+EMBEDDINGGEMMA = ModelSpec(
+    id="embeddinggemma-300m",
+    aliases=("embeddinggemma", "embeddinggemma:300m"),
+    hub_id="google/embeddinggemma-300m",
+    architecture="gemma3_text",
+    dimension=768,
+    max_tokens=2048,
+    matryoshka=(768, 512, 256, 128),
+    dtypes=("fp32", "bf16", "int8"),  # activations overflow in fp16
+    prompts={
+        "query": "task: search result | query: ",
+        "document": "title: none | text: ",
+        "code-retrieval": "task: code retrieval | query: ",
+        "question-answering": "task: question answering | query: ",
+        "fact-checking": "task: fact checking | query: ",
+        "classification": "task: classification | query: ",
+        "clustering": "task: clustering | query: ",
+        "sentence-similarity": "task: sentence similarity | query: ",
+    },
+    title_prompt="title: {title} | text: ",
+    gated=True,
+)
+
+CATALOG: tuple[ModelSpec, ...] = (JINA_CODE_V2, MINILM, EMBEDDINGGEMMA)
 
 
 def find(name: str) -> ModelSpec | None:
