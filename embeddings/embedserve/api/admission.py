@@ -22,11 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from embedserve import observability as obs
 from embedserve.api.declare import traits
+from embedserve.engine.small import is_small_body
 from embedserve.errors import BodyTooLarge, BodyTooSlow, EmbedServeError, InvalidRequest, NotReady
 from embedserve.serving.admission import Admission
 
 _PRE_READ = 64 * 1024
-_SMALL_BODY = 4 * 1024  # a search; 60 short chunks are more
 _GRACE = 5.0  # seconds before the least rate counts
 _LEAST_RATE = 16 * 1024  # bytes a second over the whole body
 _CHUNK = 64 * 1024  # of a reply: what one write hands to the transport
@@ -89,7 +89,7 @@ class AdmissionMiddleware:
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(receive, self.options, declared=_content_length(scope))
-        small = body.declared is not None and body.declared <= _SMALL_BODY
+        small = is_small_body(body.declared)
         self.admission.enter(small=small)
         try:
             await body.read(until=_PRE_READ)

@@ -25,6 +25,7 @@ from embedserve.models.spec import ModelSpec
 
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
 MOST_STREAMS = 4  # more cores than this share a stream: every stream has its own working memory
+_PATIENCE = 1.0  # seconds
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
 
@@ -82,10 +83,11 @@ class OpenVinoBackend:
         return count * length * (self._width * 60 + length * 8)
 
     def release_memory(self) -> None:
-        """Waits for the running batches, then frees the buffers between layers (they come back when needed)."""
+        """Frees the buffers between layers (they come back when needed), once no batch runs; gives up after a moment,
+        since under load there is always one."""
         with self._gate:
-            self._gate.wait_for(lambda: self._running == 0)
-            self._model.release_memory()
+            if self._gate.wait_for(lambda: self._running == 0, timeout=_PATIENCE):
+                self._model.release_memory()
 
     def close(self) -> None:
         self._requests = threading.local()

@@ -16,10 +16,12 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
+import math
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,7 @@ from embedserve.backends.base import TokenIds, Vectors
 from embedserve.engine.planner import Budget, take_around
 
 _SMALL_STREAK = 8
+_LEAST_SHARE = 64  # tokens: less is not worth a worker of its own
 
 
 @dataclass(eq=False)
@@ -45,14 +48,22 @@ class Item:
 
 
 class Job:
-    """The texts of one request that must be computed.
+    """The texts of one request that must be computed. Made on `loop`, or anywhere with a `future` of it.
 
     vectors: (n, dimension) float32, filled row by row. future: resolves on `loop` with `vectors` or an error.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, count: int, dimension: int, *, small: bool) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        count: int,
+        dimension: int,
+        *,
+        small: bool,
+        future: asyncio.Future[Vectors] | None = None,
+    ) -> None:
         self.loop = loop
-        self.future: asyncio.Future[Vectors] = loop.create_future()
+        self.future = loop.create_future() if future is None else future
         self.vectors: Vectors = np.empty((count, dimension), dtype=np.float32)
         self.remaining = count
         self.small = small
@@ -82,18 +93,27 @@ class Job:
 
 class Backlog:
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
         self._in_flight: dict[bytes, Item] = {}
         self._small: deque[Item] = deque()
         self._sorted: list[Item] = []  # ascending by length; items that were taken or dropped go when passed over
         self._jobs: OrderedDict[Job, None] = OrderedDict()  # oldest first, small ones not among them
         self._streak = 0
         self._closed: BaseException | None = None
+        self._waiting = 0
+        self._waiting_tokens = 0
+        self._idle = 0  # threads in take() that wait for work
+        self.last_small = -math.inf  # time.monotonic() when the last small job came
         self.dropped = 0  # texts that nobody wanted any more before they were computed
 
+    @property
+    def closed(self) -> BaseException | None:
+        """Why nothing is taken any more; None while it is open."""
+        return self._closed
+
     def __len__(self) -> int:
-        """Texts waiting (not yet taken)."""
-        return sum(not item.taken for item in self._in_flight.values())
+        """Texts waiting (not yet taken). Takes no lock and walks nothing: /health asks under any load."""
+        return self._waiting
 
     def submit(self, job: Job, keys: Sequence[bytes], ids: Sequence[TokenIds]) -> None:
         """Add a job: row i of its vectors is the text with ids[i], whose key is keys[i] (distinct keys)."""
@@ -111,8 +131,11 @@ class Backlog:
                     self._small.append(item)  # a search wants it now: it need not wait with the scan's texts
                 item.subscribers.append((job, row))
                 job.items.append(item)
+            self._waiting += len(fresh)
+            self._waiting_tokens += sum(item.length for item in fresh)
             job.items.sort(key=lambda item: item.length)
             if job.small:
+                self.last_small = time.monotonic()
                 self._small.extend(fresh)
             else:
                 self._sorted.extend(fresh)
@@ -133,9 +156,13 @@ class Backlog:
         """
         with self._changed:
             while self._closed is None:
-                if (self._small or self._sorted) and (batch := self._next(budget())):
+                if (self._small or self._sorted) and (batch := self._next(self._shared(budget()))):
                     return batch
-                self._changed.wait()
+                self._idle += 1
+                try:
+                    self._changed.wait()
+                finally:
+                    self._idle -= 1
             return None
 
     def complete(self, items: Sequence[Item], vectors: npt.NDArray[np.float32]) -> None:
@@ -149,6 +176,7 @@ class Backlog:
                     if job.remaining == 0:
                         self._jobs.pop(job, None)
                         job.resolve()
+                item.subscribers = []
 
     def fail(self, items: Sequence[Item], error: BaseException) -> None:
         """Every job with a text among `items` fails; their other texts are dropped."""
@@ -159,19 +187,27 @@ class Backlog:
                     if not job.closed:
                         job.resolve(error)
                         self._forget(job)
+                item.subscribers = []
+
+    def fail_all(self, error: BaseException) -> None:
+        """Fail every job, those in work too; take what comes afterwards."""
+        with self._changed:
+            for item in list(self._in_flight.values()):
+                for job, _row in item.subscribers:
+                    if not job.closed:
+                        job.resolve(error)
+                item.subscribers = []
+            self._in_flight.clear()
+            self._small.clear()
+            self._sorted.clear()
+            self._jobs.clear()
+            self._waiting = self._waiting_tokens = 0
 
     def close(self, error: BaseException) -> None:
         """Fail everything that waits, wake the workers, refuse what comes."""
         with self._changed:
             self._closed = error
-            for item in list(self._in_flight.values()):
-                for job, _row in item.subscribers:
-                    if not job.closed:
-                        job.resolve(error)
-            self._in_flight.clear()
-            self._small.clear()
-            self._sorted.clear()
-            self._jobs.clear()
+            self.fail_all(error)
             self._changed.notify_all()
 
     def _forget(self, job: Job) -> None:
@@ -181,7 +217,14 @@ class Backlog:
             if not item.subscribers and not item.taken:
                 item.taken = True  # passed over by take()
                 self._in_flight.pop(item.key, None)
+                self._waiting -= 1
+                self._waiting_tokens -= item.length
                 self.dropped += 1
+
+    def _shared(self, budget: Budget) -> Budget:
+        """What waits is divided among the idle workers: eight short texts on four of them are not one batch."""
+        share = max(-(-self._waiting_tokens // (1 + self._idle)), _LEAST_SHARE)
+        return budget if share >= budget.tokens else replace(budget, tokens=share, worth=min(budget.worth, share))
 
     def _next(self, budget: Budget) -> list[Item]:
         while self._small and self._small[0].taken:
@@ -197,6 +240,8 @@ class Backlog:
             return []
         for item in batch:
             item.taken = True
+        self._waiting -= len(batch)
+        self._waiting_tokens -= sum(item.length for item in batch)
         return batch
 
     def _oldest_waiting(self) -> Item | None:

@@ -1,7 +1,8 @@
 """One served model: texts or token ids in, unit vectors and exact token counts out.
 
-Tokenising and cache look-ups run in threads (small requests have their own, so that a search never waits behind a
-scan's megabytes); what is missing becomes one Job in the backlog. Cancelling `embed` drops the request's texts.
+One hop to a thread does all that a request needs before it is computed: tokenise, look in the cache, put the rest into
+the backlog. Small requests have a thread of their own, so that a search never waits behind a scan's megabytes; large
+ones are tokenised in steps. Cancelling `embed` drops the request's texts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,15 +21,17 @@ from embedserve import observability as obs
 from embedserve.backends.base import Backend, TokenIds, Vectors
 from embedserve.engine.backlog import Backlog, Item, Job
 from embedserve.engine.cache import EmbeddingCache, key_of
+from embedserve.engine.crew import Crew
 from embedserve.engine.memory import MemoryGovernor
-from embedserve.engine.worker import Worker, unit_rows
-from embedserve.errors import ContextLengthExceeded, InvalidRequest, NotReady
+from embedserve.engine.small import are_small_ids, are_small_texts
+from embedserve.engine.worker import unit_rows
+from embedserve.errors import ContextLengthExceeded, InferenceFailed, InvalidRequest, NotReady
 
 log = logging.getLogger(__name__)
 
-SMALL_TOKENS = 1024  # a job of so few tokens is served before a scan's
-_SMALL_CHARS = 4_096  # of a request that is tokenised in the thread kept for searches
 _ENCODE_AT_ONCE = 256
+_ASSEMBLE_INLINE = 32 * 1024  # floats of an answer that are put together on the event loop
+_PATIENCE = 30.0  # seconds for the running batches, at close
 _FOREIGN = (
     "These look like another tokenizer's ids: send texts instead (LangChain's OpenAIEmbeddings: "
     "check_embedding_ctx_length=False), or ids of this model's tokenizer with its special tokens"
@@ -73,6 +76,40 @@ class Embedded:
     cached: int = 0
 
 
+@dataclass
+class _Encoded:
+    """The ids of each text, and how many texts were cut."""
+
+    ids: list[TokenIds]
+    cut: int
+
+    def __iadd__(self, other: _Encoded) -> _Encoded:
+        self.ids += other.ids
+        self.cut += other.cut
+        return self
+
+
+@dataclass
+class _Request:
+    """One call of `embed` on its way. `job` is set once its missing texts are in the backlog."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Vectors]
+    job: Job | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True)
+class _Found:
+    """rows: the distinct texts' vectors, None where they must be computed. inverse: for each input its row."""
+
+    rows: list[Vectors | None]
+    inverse: list[int]
+    tokens: int
+    truncated: int
+    cached: int
+
+
 class Engine:
     """Owns the backend's workers. Use `await start()`, `await embed(...)`, `await close()` on one event loop."""
 
@@ -88,9 +125,7 @@ class Engine:
         self.name, self.backend, self.tokenizer, self.max_tokens = name, backend, tokenizer, max_tokens
         self.governor, self.cache = governor, cache
         self.backlog = Backlog()
-        self.workers = [
-            Worker(backend, self.backlog, governor, f"{name}-{i}", self._computed) for i in range(backend.info.streams)
-        ]
+        self.crew = Crew(name, backend, self.backlog, governor, tokenizer.vocab_size, self._computed)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
         self._small_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenise-small")
         self._warned_overlong = False
@@ -98,17 +133,10 @@ class Engine:
         self.warm = False
 
     async def start(self) -> None:
-        """Start the workers and run one real inference on each stream; ready afterwards."""
-        for worker in self.workers:
-            worker.start()
-        loop = asyncio.get_running_loop()
+        """Start the workers and warm each stream; ready afterwards."""
         start = time.monotonic()
-        # Little: a warm-up on 32 x 512 tokens costs tens of seconds of cold start. Distinct ids, or they'd be one text.
-        rows = [np.arange(2 + i, 26 + i, dtype=np.int32) % self.tokenizer.vocab_size for i in range(len(self.workers))]
-        for row in rows:
-            job = Job(loop, 1, self.backend.info.dimension, small=True)
-            self.backlog.submit(job, [b"warm-up" + row.tobytes()], [row])
-            await job.future
+        await self.crew.start()
+        loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._small_thread, self.tokenizer.encode, ["def warm_up(): pass"], self.max_tokens)
         self.warm = True
         log.info("%s is warm after %.2f s", self.name, time.monotonic() - start)
@@ -116,12 +144,9 @@ class Engine:
     async def close(self) -> None:
         """Fail what waits, stop the workers, free the model."""
         self.backlog.close(NotReady("the server is shutting down"))
-        loop = asyncio.get_running_loop()
-        for worker in self.workers:
-            await loop.run_in_executor(None, worker.join, 30)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._small_thread.shutdown(wait=False, cancel_futures=True)
-        if not any(worker.alive for worker in self.workers):
+        if await self.crew.close(_PATIENCE):
             self.backend.close()
 
     @property
@@ -129,12 +154,12 @@ class Engine:
         """Why this model is not ready; empty when it is."""
         if not self.warm:
             return "the model is not warm yet"
-        return next((worker.health.problem for worker in self.workers if worker.health.problem), "")
+        return str(self.backlog.closed) if self.backlog.closed else self.crew.health.problem
 
     @property
     def idle_since(self) -> float:
         """time.monotonic() of the last inference."""
-        return max(worker.last_used for worker in self.workers)
+        return self.crew.last_used
 
     async def embed(
         self, texts: Sequence[str], *, prefix: str = "", dimension: int | None = None, truncate: bool = True
@@ -143,18 +168,15 @@ class Engine:
 
         Raises ContextLengthExceeded when a text is over the limit and `truncate` is false.
         """
+        small = are_small_texts(texts)
+        if small:
+            return await self._embed(lambda: self._encode(texts, prefix, truncate, 0), dimension, small)
         loop = asyncio.get_running_loop()
-        small = sum(map(len, texts)) <= _SMALL_CHARS
-        thread = self._small_thread if small else self._threads
-        ids: list[TokenIds] = []
-        truncated = 0
-        step = len(texts) if small else _ENCODE_AT_ONCE
-        for start in range(0, len(texts), step):  # in steps, so that a request whose client left stops here
-            part = texts[start : start + step]
-            encoded, cut = await loop.run_in_executor(thread, self._encode, part, prefix, truncate, start)
-            ids += encoded
-            truncated += cut
-        return await self._embed_encoded(ids, dimension, thread, truncated)
+        encoded = _Encoded([], 0)
+        for start in range(0, len(texts), _ENCODE_AT_ONCE):  # in steps: one whose client left stops here
+            part = texts[start : start + _ENCODE_AT_ONCE]
+            encoded += await loop.run_in_executor(self._threads, self._encode, part, prefix, truncate, start)
+        return await self._embed(lambda: encoded, dimension, small)
 
     async def embed_ids(
         self, ids: Sequence[TokenIds], *, dimension: int | None = None, truncate: bool = True
@@ -164,19 +186,93 @@ class Engine:
         Raises InvalidRequest for ids outside the vocabulary and for rows without the model's special tokens: those are
         another tokenizer's, and their vectors would be wrong in silence.
         """
-        checked = []
-        truncated = 0
+        checked = _Encoded([], 0)
         _, after = self.tokenizer.special
         for i, row in enumerate(ids):
             self._check_own(i, row)
             if len(row) > self.max_tokens:
                 self._overlong(i, len(row), truncate)
-                truncated += 1
                 row = np.concatenate([row[: self.max_tokens - len(after)], after])
-            checked.append(row)
-        small = sum(map(len, checked)) <= SMALL_TOKENS
+                checked.cut += 1
+            checked.ids.append(row)
+        return await self._embed(lambda: checked, dimension, are_small_ids(checked.ids))
+
+    async def _embed(self, encode: Callable[[], _Encoded], dimension: int | None, small: bool) -> Embedded:
+        loop = asyncio.get_running_loop()
+        request = _Request(loop, loop.create_future())
         thread = self._small_thread if small else self._threads
-        return await self._embed_encoded(checked, dimension, thread, truncated)
+        try:
+            found = await loop.run_in_executor(thread, self._begin, request, encode)
+            if request.job is not None:
+                computed = iter(await request.future)
+                rows = [next(computed) if row is None else row for row in found.rows]
+            else:
+                rows = [row for row in found.rows if row is not None]
+        except asyncio.CancelledError:
+            request.cancelled = True
+            if request.job is not None:
+                self.backlog.cancel(request.job)
+            raise
+        except RuntimeError as error:
+            if self.backlog.closed is None:
+                raise
+            raise NotReady("the model is closed") from error  # the pool is shut down
+        finally:
+            obs.DROPPED.inc(self.backlog.dropped - self._dropped_seen)
+            self._dropped_seen = self.backlog.dropped
+        obs.TEXTS.inc(len(found.inverse))
+        obs.TOKENS.inc(found.tokens)
+        if len(found.inverse) * self.backend.info.dimension <= _ASSEMBLE_INLINE:
+            vectors = _assemble(rows, found.inverse, dimension)
+        else:
+            vectors = await loop.run_in_executor(thread, _assemble, rows, found.inverse, dimension)
+        return Embedded(vectors, found.tokens, found.truncated, found.cached)
+
+    def _begin(self, request: _Request, encode: Callable[[], _Encoded]) -> _Found:
+        """In a thread: tokenise, look up, submit what is missing."""
+        encoded = encode()
+        ids = encoded.ids
+        space = self.cache.space if self.cache else b""
+        index: dict[bytes, int] = {}
+        inverse = []
+        unique: list[TokenIds] = []
+        for text in ids:
+            at = index.setdefault(key_of(space, text), len(unique))
+            if at == len(unique):
+                unique.append(text)
+            inverse.append(at)
+        keys = list(index)
+        rows = self._look_up(keys)
+        missing = [i for i, row in enumerate(rows) if row is None]
+        if missing and not request.cancelled:
+            wanted = [unique[i] for i in missing]
+            dimension = self.backend.info.dimension
+            job = Job(request.loop, len(wanted), dimension, small=are_small_ids(wanted), future=request.future)
+            request.job = job
+            self.backlog.submit(job, [keys[i] for i in missing], wanted)
+            if request.cancelled:  # meanwhile
+                self.backlog.cancel(job)
+        return _Found(rows, inverse, sum(map(len, ids)), encoded.cut, len(ids) - len(missing))
+
+    def _look_up(self, keys: list[bytes]) -> list[Vectors | None]:
+        if self.cache is None:
+            return [None] * len(keys)
+        rows, in_memory, on_disk = self.cache.get_many(keys)
+        obs.CACHE_HITS.labels("memory").inc(in_memory)
+        obs.CACHE_HITS.labels("disk").inc(on_disk)
+        obs.CACHE_MISSES.inc(len(keys) - in_memory - on_disk)
+        return rows
+
+    def _encode(self, texts: Sequence[str], prefix: str, truncate: bool, offset: int) -> _Encoded:
+        encoded = self.tokenizer.encode([prefix + text for text in texts] if prefix else texts, self.max_tokens)
+        cut = 0
+        for i, one in enumerate(encoded):
+            if one.length > self.max_tokens:
+                self._overlong(offset + i, one.length, truncate)
+                cut += 1
+            if not len(one.ids):
+                raise InvalidRequest(f"input {offset + i} gives no token for {self.name}", param="input")
+        return _Encoded([one.ids for one in encoded], cut)
 
     def _check_own(self, index: int, row: TokenIds) -> None:
         """Raise InvalidRequest unless `row` can be of this model's tokenizer."""
@@ -197,18 +293,6 @@ class Engine:
                 param="input",
             )
 
-    def _encode(self, texts: Sequence[str], prefix: str, truncate: bool, offset: int) -> tuple[list[TokenIds], int]:
-        """The ids of each text, and how many texts were cut."""
-        encoded = self.tokenizer.encode([prefix + text for text in texts] if prefix else texts, self.max_tokens)
-        cut = 0
-        for i, one in enumerate(encoded):
-            if one.length > self.max_tokens:
-                self._overlong(offset + i, one.length, truncate)
-                cut += 1
-            if not len(one.ids):
-                raise InvalidRequest(f"input {offset + i} gives no token for {self.name}", param="input")
-        return [one.ids for one in encoded], cut
-
     def _overlong(self, index: int, length: int, truncate: bool) -> None:
         if not truncate:
             raise ContextLengthExceeded(
@@ -227,63 +311,16 @@ class Engine:
                 self.max_tokens,
             )
 
-    async def _embed_encoded(
-        self, ids: list[TokenIds], dimension: int | None, thread: ThreadPoolExecutor, truncated: int
-    ) -> Embedded:
-        loop = asyncio.get_running_loop()
-        unique, inverse, rows = await loop.run_in_executor(thread, self._look_up, ids)
-        missing = [i for i, row in enumerate(rows) if row is None]
-        if missing:
-            small = sum(len(unique[i][1]) for i in missing) <= SMALL_TOKENS
-            job = Job(loop, len(missing), self.backend.info.dimension, small=small)
-            self.backlog.submit(job, [unique[i][0] for i in missing], [unique[i][1] for i in missing])
-            computed = await self._wait(job)
-            for i, row in zip(missing, computed, strict=True):
-                rows[i] = row
-        tokens = sum(map(len, ids))
-        obs.TEXTS.inc(len(ids))
-        obs.TOKENS.inc(tokens)
-        vectors = await loop.run_in_executor(thread, _assemble, rows, inverse, dimension)
-        return Embedded(vectors, tokens, truncated, cached=len(ids) - len(missing))
-
-    async def _wait(self, job: Job) -> Vectors:
-        try:
-            return await job.future
-        except asyncio.CancelledError:
-            self.backlog.cancel(job)
-            raise
-        finally:
-            obs.DROPPED.inc(self.backlog.dropped - self._dropped_seen)
-            self._dropped_seen = self.backlog.dropped
-
-    def _look_up(self, ids: list[TokenIds]) -> tuple[list[tuple[bytes, TokenIds]], list[int], list[Vectors | None]]:
-        """Distinct (key, ids), for each input its index among them, and the cached rows."""
-        space = self.cache.space if self.cache else b""
-        index: dict[bytes, int] = {}
-        inverse = []
-        unique: list[tuple[bytes, TokenIds]] = []
-        for text in ids:
-            key = key_of(space, text)
-            at = index.setdefault(key, len(unique))
-            if at == len(unique):
-                unique.append((key, text))
-            inverse.append(at)
-        if self.cache is None:
-            return unique, inverse, [None] * len(unique)
-        rows, in_memory, on_disk = self.cache.get_many([key for key, _ in unique])
-        obs.CACHE_HITS.labels("memory").inc(in_memory)
-        obs.CACHE_HITS.labels("disk").inc(on_disk)
-        obs.CACHE_MISSES.inc(len(unique) - in_memory - on_disk)
-        return unique, inverse, rows
-
     def _computed(self, items: list[Item], vectors: Vectors) -> None:
-        if self.cache is not None and self.warm:  # the warm-up's ids are nobody's text
+        if self.cache is not None:
             self.cache.put_many([item.key for item in items], vectors)
 
 
-def _assemble(rows: Sequence[Vectors | None], inverse: list[int], dimension: int | None) -> Vectors:
+def _assemble(rows: Sequence[Vectors], inverse: list[int], dimension: int | None) -> Vectors:
     """Rows in input order, cut to `dimension` and normalised again. Shape (n, dimension)."""
-    unique = np.stack([row for row in rows if row is not None])
+    unique = np.stack(rows)
     if dimension is not None and dimension < unique.shape[1]:
-        unique, _ = unit_rows(np.ascontiguousarray(unique[:, :dimension]))
+        unique, sound = unit_rows(np.ascontiguousarray(unique[:, :dimension]))
+        if not sound.all():
+            raise InferenceFailed(f"a vector's first {dimension} components are all zero: ask for all dimensions")
     return unique if len(inverse) == len(unique) else unique[inverse]

@@ -2,7 +2,8 @@
 
 A failed batch fails the jobs of its members and the next batch works. Out of memory: give memory back, halve, retry,
 down to one text, which then fails with OutOfMemory. The token budget follows the measured speed, so that one
-micro-batch takes about `TARGET_SECONDS`: that bounds how long a search waits during a scan.
+micro-batch takes about `TARGET_SECONDS`, or `SEARCHING_SECONDS` while small requests come: that bounds how long a
+search waits during a scan.
 """
 
 from __future__ import annotations
@@ -11,42 +12,28 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from embedserve import observability as obs
 from embedserve.backends.base import Backend, Vectors
 from embedserve.engine.backlog import Backlog, Item
+from embedserve.engine.health import Health
 from embedserve.engine.memory import MemoryGovernor
 from embedserve.engine.planner import Budget, cost
 from embedserve.errors import EmbedServeError, InferenceFailed, NotReady, OutOfMemory
 
 log = logging.getLogger(__name__)
 
-TARGET_SECONDS = 0.6
+TARGET_SECONDS = 0.6  # long batches are efficient...
+SEARCHING_SECONDS = 0.15  # ... but while somebody searches, each search waits for one
+SEARCHING_FOR = 10.0  # seconds after the last small request
 STALLED_SECONDS = 120.0
 _LEAST_TOKENS = 256
 
 
-@dataclass
-class Health:
-    """What the last real inference says. `problem` is empty when the worker is well."""
-
-    last_error: str = ""
-    dead: str = ""
-    running_since: float | None = None
-
-    @property
-    def problem(self) -> str:
-        if self.dead:
-            return f"the worker died: {self.dead}"
-        since = self.running_since
-        if since is not None and time.monotonic() - since > STALLED_SECONDS:
-            return f"an inference has been running for over {STALLED_SECONDS:.0f} s"
-        if self.last_error:
-            return f"the last inference failed: {self.last_error}"
-        return ""
+class Abandoned(Exception):
+    """This worker was given up while its inference ran: what it brings comes too late."""
 
 
 class Worker:
@@ -59,11 +46,16 @@ class Worker:
         governor: MemoryGovernor,
         name: str,
         on_computed: Callable[[list[Item], Vectors], None],
+        health: Health,
     ) -> None:
         self.backend, self.backlog, self.governor = backend, backlog, governor
         self.on_computed = on_computed
-        self.health = Health()
+        self.health = health
+        self.name = name
         self.tokens_per_second = 0.0
+        self._batch: list[Item] = []  # in work
+        self._running_since: float | None = None
+        self._abandoned = False
         self.last_used = time.monotonic()
         self._best_tokens = backend.info.best_batch_tokens
         self._best_texts = backend.info.best_batch_texts
@@ -72,6 +64,19 @@ class Worker:
 
     def start(self) -> None:
         self._thread.start()
+
+    def abandon_if_stalled(self) -> bool:
+        """Give up an inference that has run for over STALLED_SECONDS: its texts fail now, and this thread, which
+        cannot be ended, stops when it comes back. True when that was so; the caller starts another worker."""
+        since, batch = self._running_since, self._batch
+        if self._abandoned or since is None or time.monotonic() - since < STALLED_SECONDS:
+            return False
+        self._abandoned = True
+        self.health.failed(f"an inference has been running for over {STALLED_SECONDS:.0f} s")
+        obs.INFERENCE_FAILURES.inc()
+        log.error("an inference of %d texts hangs since %.0f s: given up", len(batch), STALLED_SECONDS)
+        self.backlog.fail(batch, InferenceFailed("the inference hangs and was given up; the server's log has more"))
+        return True
 
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)
@@ -83,7 +88,9 @@ class Worker:
     def budget(self) -> Budget:
         """The bounds of the next micro-batch, from measured speed and memory."""
         limits = self.governor.limits()
-        by_speed = int(self.tokens_per_second * TARGET_SECONDS) or self._best_tokens
+        searching = time.monotonic() - self.backlog.last_small < SEARCHING_FOR
+        target = SEARCHING_SECONDS if searching else TARGET_SECONDS
+        by_speed = int(self.tokens_per_second * target) or self._best_tokens
         estimate = self.backend.activation_bytes
         return Budget(
             tokens=min(max(by_speed, _LEAST_TOKENS), self._best_tokens),
@@ -99,48 +106,63 @@ class Worker:
                 batch = self.backlog.take(self.budget)
                 if batch is None:
                     return
+                self._batch = batch
                 self._serve(batch)
+                self._batch = []
                 self.last_used = time.monotonic()
                 del batch  # or the last batch's ids live until the next one comes
-        except BaseException as error:  # a bug of ours: nobody may wait for a dead thread
-            self.health.dead = f"{type(error).__name__}"
+        except Abandoned:
+            log.warning("the inference that was given up has come back")
+        except BaseException as error:  # a bug of ours: nobody may wait for a dead thread. The engine starts another
+            self.health.failed(f"the worker died ({type(error).__name__})")
             log.exception("worker died")
-            self.backlog.close(NotReady("the inference worker died; restart the service"))
+            gone = NotReady("the inference worker died and is started again; send the request again")
+            if self._batch:
+                self.backlog.fail(self._batch, gone)
+            else:  # while choosing: what it chose from may be the cause
+                self.backlog.fail_all(gone)
 
     def _serve(self, batch: list[Item]) -> None:
         try:
             self._compute(batch)
-        except OutOfMemory as error:
-            self._retry_smaller(batch, error)
+        except OutOfMemory:
+            self._retry_smaller(batch)
+        except Abandoned:
+            raise
         except Exception as error:
-            self.health.last_error = type(error).__name__
+            self.health.failed(f"the last inference failed: {type(error).__name__}")
             obs.INFERENCE_FAILURES.inc()
             log.exception("inference of %d texts failed", len(batch))
             self.backlog.fail(batch, _as_inference_failed(error))
 
     def _compute(self, batch: list[Item]) -> None:
         lengths = [item.length for item in batch]
-        self.health.running_since = start = time.monotonic()
+        self._running_since = start = time.monotonic()
         try:
             raw = self.backend.embed([item.ids for item in batch])
         except MemoryError as error:
             raise OutOfMemory("out of memory") from error
         finally:
-            self.health.running_since = None
+            self._running_since = None
+            if self._abandoned:
+                raise Abandoned
         seconds = time.monotonic() - start
         vectors, finite = unit_rows(raw)
         del raw
         self._learn_speed(cost(len(batch), max(lengths), sum(lengths), self.backend.info.packed), seconds)
         obs.observe_batch(lengths, seconds)
         if finite.all():
-            self.health.last_error = ""
+            self.health.succeeded()
             self.on_computed(batch, vectors)
             self.backlog.complete(batch, vectors)
         else:
             self._fail_rows(batch, vectors, finite)
 
     def _fail_rows(self, batch: list[Item], vectors: Vectors, finite: np.ndarray) -> None:
-        self.health.last_error = "non-finite vector"
+        if finite.any():  # a text's fault, not the model's
+            self.health.succeeded()
+        else:
+            self.health.failed("the last inference gave no finite vector")
         obs.INFERENCE_FAILURES.inc()
         good = [item for item, ok in zip(batch, finite, strict=True) if ok]
         bad = [item for item, ok in zip(batch, finite, strict=True) if not ok]
@@ -148,12 +170,12 @@ class Worker:
         self.backlog.complete(good, vectors[finite])
         self.backlog.fail(bad, InferenceFailed("the model gave a vector that is not finite (NaN, infinity or zero)"))
 
-    def _retry_smaller(self, batch: list[Item], error: OutOfMemory) -> None:
+    def _retry_smaller(self, batch: list[Item]) -> None:
         obs.OUT_OF_MEMORY.inc()
-        self.backend.release_memory()
+        release(self.backend)
         self.governor.shrink()
         if len(batch) == 1:
-            self.health.last_error = "out of memory"
+            self.health.failed("out of memory on one text")
             log.error("out of memory on one text of %d tokens", batch[0].length)
             self.backlog.fail(
                 batch,
@@ -170,6 +192,14 @@ class Worker:
             return
         speed = tokens / seconds
         self.tokens_per_second = 0.8 * self.tokens_per_second + 0.2 * speed if self.tokens_per_second else speed
+
+
+def release(backend: Backend) -> None:
+    """backend.release_memory(), whose failure costs memory and nothing else."""
+    try:
+        backend.release_memory()
+    except Exception as error:
+        log.warning("memory could not be given back: %s", type(error).__name__)
 
 
 def unit_rows(raw: Vectors) -> tuple[Vectors, np.ndarray]:

@@ -9,6 +9,7 @@ import time
 import tracemalloc
 
 from embedserve import observability as obs
+from embedserve.engine.worker import release
 from embedserve.machine.memory import trim
 from embedserve.recent import RECENT
 from embedserve.serving.runtime import Runtime
@@ -75,7 +76,7 @@ def _clean_up(runtime: Runtime) -> None:
     before = runtime.rss
     gc.collect()
     for model in runtime.models:
-        model.engine.backend.release_memory()
+        release(model.engine.backend)
     trim()
     log.info("idle: gave back memory, %.0f -> %.0f MB resident", before / 1e6, runtime.rss / 1e6)
 

@@ -1,0 +1,29 @@
+"""What a small request is: a search, as against a scan. The one place that says so, in the unit known at each step.
+
+Small requests have slots and a tokenising thread of their own and are computed first, so that a search is answered in
+time beside a scan. Before the body is read only its declared size is known, before tokenising its characters,
+afterwards its tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from embedserve.backends.base import TokenIds
+
+BODY_BYTES = 4 * 1024  # a search; 60 short chunks are more
+_CHARACTERS = 4 * 1024
+_TOKENS = 1024
+
+
+def is_small_body(declared: int | None) -> bool:
+    """declared: the Content-Length; without one a body may be anything."""
+    return declared is not None and declared <= BODY_BYTES
+
+
+def are_small_texts(texts: Sequence[str]) -> bool:
+    return sum(map(len, texts)) <= _CHARACTERS
+
+
+def are_small_ids(ids: Sequence[TokenIds]) -> bool:
+    return sum(map(len, ids)) <= _TOKENS

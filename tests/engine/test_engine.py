@@ -1,0 +1,221 @@
+"""The engine on a fake backend: token ids, cuts, and workers that die, hang, give NaN or cannot give memory back."""
+
+import asyncio
+import logging
+
+import numpy as np
+import pytest
+
+from embedserve.backends.fake import FakeBackend, FakeTokenizer
+from embedserve.engine import crew, worker
+from embedserve.engine.engine import Engine
+from embedserve.engine.memory import MemoryGovernor
+from embedserve.errors import InferenceFailed, InvalidRequest, NotReady
+
+
+def governor():
+    return MemoryGovernor(limit=1 << 30, percent=70, min_texts=1, max_texts=64, rss=lambda: 0)
+
+
+def with_engine(test, backend=None, max_tokens=16):
+    async def body():
+        engine = Engine("fake", backend or FakeBackend(), FakeTokenizer(), max_tokens, governor())
+        await engine.start()
+        try:
+            return await asyncio.wait_for(test(engine), 20)
+        finally:
+            await engine.close()
+
+    return asyncio.run(body())
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(crew, "_LOOK_EVERY", 0.02)
+    monkeypatch.setattr(crew, "_PROBE_EVERY", 0.05)
+
+
+def ids(*content):
+    return np.array([0, *content, 1], dtype=np.int32)
+
+
+def test_ids_over_the_limit_are_cut_as_a_text_is_with_their_closing_special_token():
+    """Regression: cut ids lost it, so the same text gave two vectors."""
+
+    async def test(engine):
+        (text,) = (await engine.embed(["x" * 40])).vectors
+        (row,) = (await engine.embed_ids([FakeTokenizer().encode(["x" * 40], 100)[0].ids])).vectors
+        np.testing.assert_array_equal(text, row)
+
+    with_engine(test)
+
+
+@pytest.mark.parametrize("foreign", [[755, 92], [5], [0, 7, 7], [7, 7, 1]])
+def test_ids_of_another_tokenizer_are_refused_with_the_way_out(foreign):
+    """LangChain's default sends cl100k: a wrong vector with 200 is worse than an error."""
+
+    async def test(engine):
+        with pytest.raises(InvalidRequest, match=r"vocabulary|check_embedding_ctx_length=False"):
+            await engine.embed_ids([np.array(foreign, dtype=np.int32)])
+
+    with_engine(test)
+
+
+def test_a_cut_to_components_that_are_all_zero_is_an_error_and_not_nan():
+    class Half(FakeBackend):
+        def vector(self, _ids):
+            return np.array([0, 0, 0, 0, 1, 2, 3, 4], dtype=np.float32)
+
+    async def test(engine):
+        with pytest.raises(InferenceFailed, match="first 4 components"):
+            await engine.embed(["x"], dimension=4)
+        assert np.isfinite((await engine.embed(["x"])).vectors).all()
+
+    with_engine(test, Half())
+
+
+def test_one_text_that_gives_nan_fails_alone_and_the_model_stays_ready():
+    """Regression: one NaN row kept /ready red until that very worker succeeded again."""
+
+    class Nan(FakeBackend):
+        def vector(self, sequence):
+            vector = super().vector(sequence)
+            return vector * np.nan if len(sequence) == 5 else vector
+
+    async def test(engine):
+        backend.delay = 0.05
+        first = asyncio.create_task(engine.embed(["x" * 9]))
+        await asyncio.sleep(0.02)
+        answers = await asyncio.gather(engine.embed(["abc"]), engine.embed(["de"]), first, return_exceptions=True)
+        assert [type(a).__name__ for a in answers] == ["InferenceFailed", "Embedded", "Embedded"]
+        assert engine.problem == ""
+
+    backend = Nan()
+    with_engine(test, backend)
+
+
+def test_a_model_that_failed_is_ready_again_by_itself_when_it_is_well():
+    async def test(engine):
+        def broken(_batch):
+            raise ValueError("no")
+
+        backend.fail = broken
+        with pytest.raises(InferenceFailed):
+            await engine.embed(["x"])
+        assert "ValueError" in engine.problem
+        await asyncio.sleep(0.2)
+        assert engine.problem, "the probes fail too: it is not well"
+        backend.fail = None
+        await until(lambda: not engine.problem)
+
+    backend = FakeBackend()
+    with_engine(test, backend)
+
+
+def test_a_worker_that_dies_fails_its_requests_and_is_replaced():
+    """Regression: a dead worker closed the backlog for good."""
+
+    async def test(engine):
+        class Fatal(BaseException):
+            pass
+
+        def fatal(_batch):
+            backend.fail = None
+            raise Fatal
+
+        backend.fail = fatal
+        with pytest.raises(NotReady, match="send the request again"):
+            await engine.embed(["x"])
+        assert (await engine.embed(["y"])).vectors.shape == (1, 8)
+        await until(lambda: not engine.problem)
+
+    backend = FakeBackend()
+    with_engine(test, backend)
+
+
+def test_a_hung_inference_fails_its_requests_and_others_are_served(monkeypatch, caplog):
+    monkeypatch.setattr(worker, "STALLED_SECONDS", 0.2)
+
+    async def test(engine):
+        hang = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def hanging(_batch):
+            backend.fail = None
+            asyncio.run_coroutine_threadsafe(hang.wait(), loop).result()
+
+        backend.fail = hanging
+        with pytest.raises(InferenceFailed, match="hangs"):
+            await engine.embed(["x"])
+        right = (await engine.embed(["x"])).vectors
+        await until(lambda: not engine.problem)
+        hang.set()  # what the hung one brings comes too late and changes nothing
+        await until(lambda: "has come back" in caplog.text)
+        np.testing.assert_array_equal((await engine.embed(["x"])).vectors, right)
+
+    backend = FakeBackend()
+    with caplog.at_level(logging.WARNING):
+        with_engine(test, backend)
+
+
+def test_memory_that_cannot_be_given_back_costs_no_worker():
+    async def test(engine):
+        def full(batch):
+            if len(batch) > 1:
+                raise MemoryError
+
+        def refuses():
+            raise RuntimeError("busy")
+
+        backend.fail, backend.release_memory = full, refuses
+        assert (await engine.embed(["x", "yy", "zzz"])).vectors.shape == (3, 8)
+        assert engine.problem == ""
+
+    backend = FakeBackend()
+    with_engine(test, backend)
+
+
+def test_few_texts_are_spread_over_idle_streams():
+    """Regression: eight texts of 102 tokens were one batch while three streams had nothing to do."""
+
+    async def test(engine):
+        backend.batches.clear()
+        backend.delay = 0.1
+        await engine.embed([f"{i}{'x' * 99}" for i in range(8)])
+        assert sorted(map(len, backend.batches)) == [2, 2, 2, 2]
+
+    backend = FakeBackend(streams=4)
+    with_engine(test, backend, max_tokens=512)
+
+
+def test_batches_are_short_while_somebody_searches():
+    async def test(engine):
+        (one,) = engine.crew.workers
+        one.tokens_per_second = 1000.0
+        engine.backlog.last_small = -1e9
+        assert one.budget().tokens == 600
+        await engine.embed(["x"])
+        assert one.budget().tokens <= 256
+
+    with_engine(test, max_tokens=512)
+
+
+def test_counting_what_waits_walks_nothing_that_workers_change():
+    """Regression: /health answered 500 under load."""
+
+    async def test(engine):
+        backend.delay = 0.1
+        tasks = [asyncio.create_task(engine.embed([f"{i} {j}" for j in range(10)])) for i in range(3)]
+        await until(lambda: len(engine.backlog) > 0)
+        tasks[2].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await until(lambda: len(engine.backlog) == 0)
+        assert engine.backlog._waiting_tokens == 0
+
+    backend = FakeBackend()
+    with_engine(test, backend)
