@@ -165,3 +165,18 @@ def test_every_future_resolves_and_every_row_is_right(jobs, data):
                 assert job.future.result()[:, 0].tolist() == distinct
 
     asyncio.run(body())
+
+
+@on_loop
+async def test_what_waits_is_counted_once_when_all_fails_and_a_client_leaves_afterwards(loop):
+    backlog = Backlog()
+    job = submit(backlog, loop, [9, 3])
+    backlog.fail_all(NotReady("gone"))
+    backlog.cancel(job)
+    again = submit(backlog, loop, [9, 3])
+    assert len(backlog) == 2
+    compute(backlog)
+    assert len(backlog) == backlog._waiting_tokens == 0
+    with pytest.raises(NotReady):
+        await job.future
+    await again.future

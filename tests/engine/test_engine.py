@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -163,18 +164,24 @@ def test_a_hung_inference_fails_its_requests_and_others_are_served(monkeypatch, 
         with_engine(test, backend)
 
 
-def test_memory_that_cannot_be_given_back_costs_no_worker():
+def raises():
+    raise RuntimeError("busy")
+
+
+@pytest.mark.parametrize("manner", ["raises", "hangs"])
+def test_memory_that_cannot_be_given_back_costs_no_worker(manner, monkeypatch):
+    monkeypatch.setattr(worker, "RELEASE_SECONDS", 0.05)
+    freed = threading.Event()
+
     async def test(engine):
         def full(batch):
             if len(batch) > 1:
                 raise MemoryError
 
-        def refuses():
-            raise RuntimeError("busy")
-
-        backend.fail, backend.release_memory = full, refuses
+        backend.fail, backend.release_memory = full, raises if manner == "raises" else freed.wait
         assert (await engine.embed(["x", "yy", "zzz"])).vectors.shape == (3, 8)
         assert engine.problem == ""
+        freed.set()
 
     backend = FakeBackend()
     with_engine(test, backend)
@@ -209,13 +216,16 @@ def test_counting_what_waits_walks_nothing_that_workers_change():
     """Regression: /health answered 500 under load."""
 
     async def test(engine):
-        backend.delay = 0.1
+        backend.delay = 0.3
+        backend.batches.clear()
+        first = asyncio.create_task(engine.embed(["first"]))
+        await until(lambda: backend.batches)  # the only stream is busy
         tasks = [asyncio.create_task(engine.embed([f"{i} {j}" for j in range(10)])) for i in range(3)]
-        await until(lambda: len(engine.backlog) > 0)
+        await until(lambda: len(engine.backlog) == 30)
         tasks[2].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await until(lambda: len(engine.backlog) == 0)
-        assert engine.backlog._waiting_tokens == 0
+        await until(lambda: len(engine.backlog) == 20)
+        await asyncio.gather(first, *tasks, return_exceptions=True)
+        assert len(engine.backlog) == engine.backlog._waiting_tokens == 0
 
     backend = FakeBackend()
     with_engine(test, backend)

@@ -24,9 +24,16 @@ from embedserve.errors import InferenceFailed, OutOfMemory
 from embedserve.models.spec import ModelSpec
 
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
-MOST_STREAMS = 4  # more cores than this share a stream: every stream has its own working memory
+MOST_STREAMS = 4  # more cores than this share a stream where they can: every stream has its own working memory
 _PATIENCE = 1.0  # seconds
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
+
+
+def streams_for(threads: int) -> int:
+    """How many streams share `threads` without a rest: OpenVINO gives each threads // streams, and the rest idles."""
+    if threads <= MOST_STREAMS:
+        return threads
+    return next((n for n in (4, 3, 5, 2, 7) if threads % n == 0), 1)
 
 
 class OpenVinoBackend:
@@ -35,7 +42,7 @@ class OpenVinoBackend:
     def __init__(self, artefact: Artefact, spec: ModelSpec, *, threads: int, native_bf16: bool, why: str) -> None:
         import openvino
 
-        streams = min(threads, MOST_STREAMS)
+        streams = streams_for(threads)
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if native_bf16 and artefact.precision != "fp32" else "f32",
             "NUM_STREAMS": streams,

@@ -169,7 +169,7 @@ class Backlog:
         """The rows of `vectors` are those of `items`."""
         with self._changed:
             for item, vector in zip(items, vectors, strict=True):
-                self._in_flight.pop(item.key, None)
+                self._land(item)
                 for job, row in item.subscribers:
                     job.vectors[row] = vector
                     job.remaining -= 1
@@ -182,7 +182,7 @@ class Backlog:
         """Every job with a text among `items` fails; their other texts are dropped."""
         with self._changed:
             for item in items:
-                self._in_flight.pop(item.key, None)
+                self._land(item)
                 for job, _row in list(item.subscribers):
                     if not job.closed:
                         job.resolve(error)
@@ -197,6 +197,7 @@ class Backlog:
                     if not job.closed:
                         job.resolve(error)
                 item.subscribers = []
+                item.taken = True  # counted out below: a cancel that comes later must not count it again
             self._in_flight.clear()
             self._small.clear()
             self._sorted.clear()
@@ -216,10 +217,14 @@ class Backlog:
             item.subscribers = [pair for pair in item.subscribers if pair[0] is not job]
             if not item.subscribers and not item.taken:
                 item.taken = True  # passed over by take()
-                self._in_flight.pop(item.key, None)
+                self._land(item)
                 self._waiting -= 1
                 self._waiting_tokens -= item.length
                 self.dropped += 1
+
+    def _land(self, item: Item) -> None:
+        if self._in_flight.get(item.key) is item:  # after fail_all() the same text may be there as another item
+            del self._in_flight[item.key]
 
     def _shared(self, budget: Budget) -> Budget:
         """What waits is divided among the idle workers: eight short texts on four of them are not one batch."""

@@ -29,6 +29,7 @@ TARGET_SECONDS = 0.6  # long batches are efficient...
 SEARCHING_SECONDS = 0.15  # ... but while somebody searches, each search waits for one
 SEARCHING_FOR = 10.0  # seconds after the last small request
 STALLED_SECONDS = 120.0
+RELEASE_SECONDS = 3.0  # more than a backend waits for its running batches
 _LEAST_TOKENS = 256
 
 
@@ -194,12 +195,29 @@ class Worker:
         self.tokens_per_second = 0.8 * self.tokens_per_second + 0.2 * speed if self.tokens_per_second else speed
 
 
+_releasing: set[int] = set()  # ids of backends in release_memory()
+
+
 def release(backend: Backend) -> None:
-    """backend.release_memory(), whose failure costs memory and nothing else."""
+    """backend.release_memory(), whose failure costs memory and nothing else: one that hangs is left to itself."""
+    key = id(backend)
+    if key in _releasing:
+        return
+    _releasing.add(key)
+    thread = threading.Thread(target=_release, args=(backend, key), name="release-memory", daemon=True)
+    thread.start()
+    thread.join(RELEASE_SECONDS)
+    if thread.is_alive():
+        log.warning("giving memory back takes over %.0f s; going on without", RELEASE_SECONDS)
+
+
+def _release(backend: Backend, key: int) -> None:
     try:
         backend.release_memory()
     except Exception as error:
         log.warning("memory could not be given back: %s", type(error).__name__)
+    finally:
+        _releasing.discard(key)
 
 
 def unit_rows(raw: Vectors) -> tuple[Vectors, np.ndarray]:
