@@ -118,6 +118,25 @@ def test_a_model_that_failed_is_ready_again_by_itself_when_it_is_well():
     with_engine(test, backend)
 
 
+def test_a_failure_is_seen_for_a_while_before_a_probe_forgives_it(monkeypatch):
+    """Regression: the supervisor's look could fall between a failure and whoever asked /ready next."""
+    monkeypatch.setattr(crew, "_PROBE_EVERY", 1000.0)
+
+    async def test(engine):
+        def once(_batch):
+            backend.fail = None
+            raise ValueError("no")
+
+        backend.fail = once
+        with pytest.raises(InferenceFailed):
+            await engine.embed(["x"])
+        await asyncio.sleep(0.2)  # ten looks
+        assert engine.problem
+
+    backend = FakeBackend()
+    with_engine(test, backend)
+
+
 def test_a_worker_that_dies_fails_its_requests_and_is_replaced():
     """Regression: a dead worker closed the backlog for good."""
 
@@ -229,3 +248,19 @@ def test_counting_what_waits_walks_nothing_that_workers_change():
 
     backend = FakeBackend()
     with_engine(test, backend)
+
+
+def test_scores_stay_as_they_are_and_a_score_of_zero_is_one():
+    class Scores(FakeBackend):
+        def vector(self, sequence):
+            return np.array([len(sequence) - 6.0], dtype=np.float32)
+
+    async def body():
+        engine = Engine("fake", Scores(dimension=1), FakeTokenizer(), 64, governor(), scores=True)
+        await engine.start()
+        try:
+            return (await engine.score("q", ["ab", "abcdef", ""])).vectors
+        finally:
+            await engine.close()
+
+    assert asyncio.run(body())[:, 0].tolist() == [0, 4, -2]

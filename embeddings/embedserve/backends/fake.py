@@ -58,6 +58,14 @@ class FakeTokenizer:
     def encode(self, texts: Sequence[str], max_tokens: int) -> list[FakeEncoding]:
         return [self._encode(text, max_tokens) for text in texts]
 
+    def pair(self, first: str, others: Sequence[str], max_tokens: int) -> list[FakeEncoding]:
+        return [self._encode(f"{first}\0{other}", max_tokens) for other in others]
+
+    def mark_prompt(self, ids: TokenIds, prompt: str) -> TokenIds:
+        """As Tokenizer.mark_prompt: the start id and the prompt's are marked."""
+        count = min(1 + len(prompt.encode()), len(ids))
+        return np.concatenate([ids[:count] | np.int32(1 << 29), ids[count:]])
+
     def _encode(self, text: str, max_tokens: int) -> FakeEncoding:
         ids = np.array([0, *(byte + 2 for byte in text.encode()), 1], dtype=np.int32)
         cut = ids if len(ids) <= max_tokens else np.append(ids[: max_tokens - 1], ids[-1:])

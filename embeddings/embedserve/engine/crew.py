@@ -41,9 +41,11 @@ class Crew:
         governor: MemoryGovernor,
         vocab_size: int,
         on_computed: Callable[[list[Item], Vectors], None],
+        *,
+        unit: bool = True,
     ) -> None:
         self.name, self.backend, self.backlog, self.governor = name, backend, backlog, governor
-        self.vocab_size, self.on_computed = vocab_size, on_computed
+        self.vocab_size, self.on_computed, self.unit = vocab_size, on_computed, unit
         self.health = Health()
         self.workers = [self._worker() for _ in range(backend.info.streams)]
         self._given_up: list[Worker] = []
@@ -118,13 +120,14 @@ class Crew:
 
     async def _check_up(self) -> None:
         """/ready is to tell the truth of the last seconds, also when nobody asks for anything."""
-        if self.health.problem and not len(self.backlog) and time.monotonic() - self._probed > _PROBE_EVERY:
+        since = max(self._probed, self.health.last_failure)  # a failure is seen for a while before a probe forgives it
+        if self.health.problem and not len(self.backlog) and time.monotonic() - since > _PROBE_EVERY:
             self._probed = time.monotonic()
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self._probe(), _PROBE_EVERY)
 
     def _worker(self) -> Worker:
-        return Worker(self.backend, self.backlog, self.governor, self.name, self._computed, self.health)
+        return Worker(self.backend, self.backlog, self.governor, self.name, self._computed, self.health, unit=self.unit)
 
     def _started(self) -> Worker:
         worker = self._worker()

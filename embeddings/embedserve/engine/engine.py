@@ -61,6 +61,10 @@ class Tokenizer(Protocol):
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> Sequence[Encoded]: ...
 
+    def pair(self, first: str, others: Sequence[str], max_tokens: int) -> Sequence[Encoded]: ...
+
+    def mark_prompt(self, ids: TokenIds, prompt: str) -> TokenIds: ...
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -111,7 +115,11 @@ class _Found:
 
 
 class Engine:
-    """Owns the backend's workers. Use `await start()`, `await embed(...)`, `await close()` on one event loop."""
+    """Owns the backend's workers. Use `await start()`, `await embed(...)`, `await close()` on one event loop.
+
+    scores: the model is a cross-encoder, whose rows are scores of pairs and stay as they are: `score`, not `embed`.
+    pool_prompt: a prompt's tokens are pooled with the text's (sentence-transformers' `include_prompt`).
+    """
 
     def __init__(
         self,
@@ -121,11 +129,15 @@ class Engine:
         max_tokens: int,
         governor: MemoryGovernor,
         cache: EmbeddingCache | None = None,
+        *,
+        scores: bool = False,
+        pool_prompt: bool = True,
     ) -> None:
         self.name, self.backend, self.tokenizer, self.max_tokens = name, backend, tokenizer, max_tokens
         self.governor, self.cache = governor, cache
+        self.scores, self.pool_prompt = scores, pool_prompt
         self.backlog = Backlog()
-        self.crew = Crew(name, backend, self.backlog, governor, tokenizer.vocab_size, self._computed)
+        self.crew = Crew(name, backend, self.backlog, governor, tokenizer.vocab_size, self._computed, unit=not scores)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
         self._small_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenise-small")
         self._warned_overlong = False
@@ -166,8 +178,10 @@ class Engine:
     ) -> Embedded:
         """Embed texts (each with `prefix` in front). `dimension`: cut to it, then normalised again.
 
-        Raises ContextLengthExceeded when a text is over the limit and `truncate` is false.
+        Raises ContextLengthExceeded when a text is over the limit and `truncate` is false, InvalidRequest where the
+        model is a cross-encoder.
         """
+        self._refuse_unless(scores=False)
         small = are_small_texts(texts)
         if small:
             return await self._embed(lambda: self._encode(texts, prefix, truncate, 0), dimension, small)
@@ -186,6 +200,7 @@ class Engine:
         Raises InvalidRequest for ids outside the vocabulary and for rows without the model's special tokens: those are
         another tokenizer's, and their vectors would be wrong in silence.
         """
+        self._refuse_unless(scores=False)
         checked = _Encoded([], 0)
         _, after = self.tokenizer.special
         for i, row in enumerate(ids):
@@ -196,6 +211,24 @@ class Engine:
                 checked.cut += 1
             checked.ids.append(row)
         return await self._embed(lambda: checked, dimension, are_small_ids(checked.ids))
+
+    async def score(self, query: str, documents: Sequence[str], *, truncate: bool = True) -> Embedded:
+        """Score `query` with each document. Its `vectors` are (n, labels) float32 as the model's activation gives
+        them: not normalised, one column for most rerankers, higher is better.
+
+        Raises ContextLengthExceeded when a pair is over the limit and `truncate` is false (its longer text is cut
+        first), InvalidRequest where the model is no cross-encoder.
+        """
+        self._refuse_unless(scores=True)
+        texts = [text for document in documents for text in (query, document)]
+        if are_small_texts(texts):
+            return await self._embed(lambda: self._pair(query, documents, truncate, 0), None, True)
+        loop = asyncio.get_running_loop()
+        encoded = _Encoded([], 0)
+        for start in range(0, len(documents), _ENCODE_AT_ONCE):
+            part = documents[start : start + _ENCODE_AT_ONCE]
+            encoded += await loop.run_in_executor(self._threads, self._pair, query, part, truncate, start)
+        return await self._embed(lambda: encoded, None, False)
 
     async def _embed(self, encode: Callable[[], _Encoded], dimension: int | None, small: bool) -> Embedded:
         loop = asyncio.get_running_loop()
@@ -265,6 +298,15 @@ class Engine:
 
     def _encode(self, texts: Sequence[str], prefix: str, truncate: bool, offset: int) -> _Encoded:
         encoded = self.tokenizer.encode([prefix + text for text in texts] if prefix else texts, self.max_tokens)
+        checked = self._checked(encoded, truncate, offset)
+        if prefix and not self.pool_prompt:
+            checked.ids = [self.tokenizer.mark_prompt(ids, prefix) for ids in checked.ids]
+        return checked
+
+    def _pair(self, query: str, documents: Sequence[str], truncate: bool, offset: int) -> _Encoded:
+        return self._checked(self.tokenizer.pair(query, documents, self.max_tokens), truncate, offset)
+
+    def _checked(self, encoded: Sequence[Encoded], truncate: bool, offset: int) -> _Encoded:
         cut = 0
         for i, one in enumerate(encoded):
             if one.length > self.max_tokens:
@@ -273,6 +315,15 @@ class Engine:
             if not len(one.ids):
                 raise InvalidRequest(f"input {offset + i} gives no token for {self.name}", param="input")
         return _Encoded([one.ids for one in encoded], cut)
+
+    def _refuse_unless(self, *, scores: bool) -> None:
+        if self.scores and not scores:
+            raise InvalidRequest(
+                f"{self.name} is a cross-encoder: it scores pairs of texts (rerank) and gives no embedding",
+                param="model",
+            )
+        if scores and not self.scores:
+            raise InvalidRequest(f"{self.name} gives embeddings and does not score pairs of texts", param="model")
 
     def _check_own(self, index: int, row: TokenIds) -> None:
         """Raise InvalidRequest unless `row` can be of this model's tokenizer."""

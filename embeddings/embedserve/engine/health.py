@@ -16,7 +16,7 @@ class Health:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._error = ""
-        self.last_success = time.monotonic()
+        self.last_success = self.last_failure = time.monotonic()
 
     def succeeded(self) -> None:
         with self._lock:
@@ -27,6 +27,7 @@ class Health:
         """`what` in a few words, never a user's text."""
         with self._lock:
             self._error = what
+            self.last_failure = time.monotonic()
 
     @property
     def problem(self) -> str:

@@ -38,7 +38,10 @@ class Abandoned(Exception):
 
 
 class Worker:
-    """One thread. `on_computed(items, vectors)` gets every batch of unit vectors before their jobs do."""
+    """One thread. `on_computed(items, vectors)` gets every batch of vectors before their jobs do.
+
+    unit: rows are L2-normalised; otherwise they are scores and stay as they are.
+    """
 
     def __init__(
         self,
@@ -48,10 +51,13 @@ class Worker:
         name: str,
         on_computed: Callable[[list[Item], Vectors], None],
         health: Health,
+        *,
+        unit: bool = True,
     ) -> None:
         self.backend, self.backlog, self.governor = backend, backlog, governor
         self.on_computed = on_computed
         self.health = health
+        self._rows = unit_rows if unit else plain_rows
         self.name = name
         self.tokens_per_second = 0.0
         self._batch: list[Item] = []  # in work
@@ -148,7 +154,7 @@ class Worker:
             if self._abandoned:
                 raise Abandoned
         seconds = time.monotonic() - start
-        vectors, finite = unit_rows(raw)
+        vectors, finite = self._rows(raw)
         del raw
         self._learn_speed(cost(len(batch), max(lengths), sum(lengths), self.backend.info.packed), seconds)
         obs.observe_batch(lengths, seconds)
@@ -226,6 +232,11 @@ def unit_rows(raw: Vectors) -> tuple[Vectors, np.ndarray]:
         norms = np.sqrt(np.einsum("ij,ij->i", raw, raw, dtype=np.float64))
         sound = np.isfinite(norms) & (norms > 0)
         return (raw / norms[:, None]).astype(np.float32), sound
+
+
+def plain_rows(raw: Vectors) -> tuple[Vectors, np.ndarray]:
+    """Scores as they are, and which rows are finite: a score of 0 is sound. Shapes (n, labels), (n,)."""
+    return raw.astype(np.float32, copy=False), np.asarray(np.isfinite(raw).all(axis=1))
 
 
 def _as_inference_failed(error: Exception) -> EmbedServeError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from embedserve.models.encoder import Encoder
-from embedserve.models.steps import MEAN, Step
+from embedserve.models.steps import MEAN, Pool, Step
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class ModelSpec:
     def has_sides(self) -> bool:
         """Queries and documents are embedded differently."""
         return bool(self.side_prompt("query") or self.side_prompt("document"))
+
+    @property
+    def pools_prompt(self) -> bool:
+        """A prompt's tokens are pooled with the text's (`include_prompt` in 1_Pooling/config.json)."""
+        return all(step.include_prompt for step in self.steps if isinstance(step, Pool))
 
     @property
     def dimensions(self) -> tuple[int, ...]:

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from embedserve.backends.base import Backend
 from embedserve.engine.cache import VectorOrigin
 from embedserve.engine.engine import Tokenizer
-from embedserve.errors import SetupError
 from embedserve.machine import cpu
 from embedserve.models.spec import ModelSource, ModelSpec
-from embedserve.models.steps import Pool
 from embedserve.settings import Settings
 
 _DISTRIBUTIONS = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
@@ -60,7 +58,6 @@ def load(name: str, settings: Settings) -> Loaded:
         source, notice = sources.resolve_auto(settings.home)
     else:
         source = sources.resolve(name, home=settings.home)
-    _refuse_what_is_not_served(source.spec)
     backend = load_backend(
         source,
         backend=settings.backend,
@@ -74,19 +71,6 @@ def load(name: str, settings: Settings) -> Loaded:
         notice = f"{notice} this int8 artefact's quality was never judged (--no-guard)".strip()
     notice = f"{notice} {source.spec.notice}".strip()  # how its files were understood
     return Loaded(source.spec, backend, load_tokenizer(source), source.revision, source.origin, notice)
-
-
-def _refuse_what_is_not_served(spec: ModelSpec) -> None:
-    """What the backends compute and the engine would answer wrongly: refused by name, never approximated."""
-    if spec.task == "score":
-        raise SetupError(
-            f"{spec.id} is a cross-encoder: it scores pairs and gives no embedding; reranking is not served yet"
-        )
-    if any(isinstance(step, Pool) and not step.include_prompt for step in spec.steps):
-        raise SetupError(
-            f"{spec.id} leaves a prompt's tokens out of its pooling (include_prompt: false in 1_Pooling/config.json); "
-            "that is not served yet"
-        )
 
 
 def _fake(name: str) -> Loaded:

@@ -118,7 +118,16 @@ class Runtime:
         if self._cache is not None:
             cache = EmbeddingCache(loaded.vectors_from.namespace(), info.dimension, *self._cache)
         self.governor.workers = sum(m.engine.backend.info.streams for m in self.models) + info.streams
-        engine = Engine(spec.id, backend, loaded.tokenizer, spec.max_tokens, self.governor, cache)
+        engine = Engine(
+            spec.id,
+            backend,
+            loaded.tokenizer,
+            spec.max_tokens,
+            self.governor,
+            cache,
+            scores=spec.task == "score",
+            pool_prompt=spec.pools_prompt,
+        )
         await engine.start()
         self.models.append(ServedModel(spec, engine, loaded.revision, loaded.origin, notice))
         log.info(
