@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from embedserve import service
-from embedserve.errors import InvalidRequest, NotReady, SettingsError
+from embedserve.errors import InvalidRequest, NotReady, SettingsError, SetupError
+from embedserve.models.steps import Pool
 from embedserve.service import EmbeddingService
 from support.tiny_models import sentence_transformer
 
@@ -161,3 +162,19 @@ def test_after_close_calls_say_so_and_no_thread_is_left(monkeypatch):
         made.embed("x")
     left = [thread for thread in set(threading.enumerate()) - before if not thread.name.startswith("tokenise")]
     assert left == [], left
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"task": "score"}, "cross-encoder"), ({"steps": (Pool(("mean",), include_prompt=False),)}, "include_prompt")],
+)
+def test_a_model_whose_answers_would_be_wrong_here_is_refused_by_name(changes, words, monkeypatch):
+    load_as_it_is = service.load
+
+    def load(name, settings):
+        loaded = load_as_it_is(name, settings.model_copy(update={"backend": "fake"}))
+        return replace(loaded, spec=replace(loaded.spec, **changes))
+
+    monkeypatch.setattr(service, "load", load)
+    with pytest.raises(SetupError, match=words):
+        EmbeddingService("fake")

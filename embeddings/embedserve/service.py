@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from embedserve.engine.engine import Engine
 from embedserve.engine.memory import MemoryGovernor
-from embedserve.errors import InvalidRequest, NotReady, SettingsError
+from embedserve.errors import InvalidRequest, NotReady, SettingsError, SetupError
 from embedserve.machine.memory import usable_memory
 from embedserve.models import prompts
 from embedserve.models.spec import ModelSpec
@@ -55,6 +55,7 @@ class EmbeddingService:
             raise SettingsError(f"dtype is {dtype!r}; known are auto, float32, bfloat16, float16 and int8")
         self._settings = load_settings(model=model, device=device, precision=_DTYPES[dtype])
         loaded = load(model, self._settings)
+        _refuse_what_is_not_embedded(loaded)
         self.notice = loaded.notice  # what a user should know: a fallback, how the files were understood
         self._spec = loaded.spec
         self._engine = _engine(loaded, self._settings)
@@ -184,6 +185,20 @@ class EmbeddingService:
         except BaseException:  # Ctrl-C: nobody computes for a caller that has gone
             future.cancel()
             raise
+
+
+def _refuse_what_is_not_embedded(loaded: Loaded) -> None:
+    """The server serves these; here their answers would be wrong in silence."""
+    reason = ""
+    if loaded.spec.task == "score":
+        reason = "is a cross-encoder: it scores pairs and gives no embedding"
+    elif not loaded.spec.pools_prompt:
+        reason = (
+            "leaves a prompt's tokens out of its pooling (include_prompt: false), which EmbeddingService does not do"
+        )
+    if reason:
+        loaded.backend.close()
+        raise SetupError(f"{loaded.spec.id} {reason}; use `embedserve serve`")
 
 
 def _engine(loaded: Loaded, settings: Settings) -> Engine:
