@@ -19,6 +19,7 @@ from embedserve.models.spec import ModelSpec
 from embedserve.serving.loading import Loaded
 from embedserve.serving.runtime import Runtime
 from embedserve.settings import Settings
+from embedserve.web.bounded_http import BoundedHttp
 from embedserve.web.server import listen
 
 FAKE_SPEC = ModelSpec(
@@ -38,7 +39,7 @@ class LiveServer:
     def __init__(self, runtime: Runtime, backend: FakeBackend | None = None) -> None:
         self.runtime, self.backend = runtime, backend
         self._listener = listen(runtime.settings.host, runtime.settings.port)
-        config = uvicorn.Config(create_app(runtime), log_config=None, access_log=False, http="httptools")
+        config = uvicorn.Config(create_app(runtime), log_config=None, access_log=False, http=BoundedHttp)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.url = ""

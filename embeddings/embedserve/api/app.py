@@ -1,7 +1,7 @@
 """create_app: routes and middleware around a Runtime.
 
-CanonicalPath -> RequestContext -> BrowserGuard -> ApiKey -> GcMiddleware -> AdmissionMiddleware
--> FastAPI
+CanonicalPath -> RequestContext -> CORS (where origins are allowed) -> BrowserGuard -> ApiKey -> GcMiddleware
+-> AdmissionMiddleware -> FastAPI
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Send
 
 from embedserve import __version__
@@ -62,10 +63,18 @@ def create_app(runtime: Runtime) -> ASGIApp:
     wrapped = BrowserGuard(
         wrapped,
         error_body=_error_body,
-        check_host=not settings.api_key,
+        check_host=lambda scope: not settings.api_key or traits(scope).open,
         allowed_hosts=_names(settings.allowed_hosts),
         allowed_origins=_names(settings.allowed_origins),
     )
+    if origins := _names(settings.allowed_origins.lower()):
+        wrapped = CORSMiddleware(
+            wrapped,
+            allow_origins=origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],  # a client's SDK sends many of its own
+            expose_headers=["X-Embedserve-Truncated", "X-Request-Id", "Retry-After"],
+        )
     docs = [path for path in (app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url) if path]
     return CanonicalPath(RequestContext(wrapped, RouteTable(declared, open_paths=docs)))
 

@@ -11,9 +11,11 @@ import sys
 import uvicorn
 
 from embedserve.api.app import create_app
+from embedserve.errors import SettingsError
 from embedserve.observability import set_up_logging
 from embedserve.serving.runtime import Runtime
 from embedserve.settings import Settings
+from embedserve.web.bounded_http import BoundedHttp
 from embedserve.web.server import Server, is_loopback, listening, url_of
 
 log = logging.getLogger(__name__)
@@ -32,10 +34,14 @@ def run(settings: Settings) -> int:
         )
     with listening(settings.host, settings.port) as listener:
         runtime = Runtime(settings)
+        try:
+            app = create_app(runtime)
+        except ValueError as error:  # an allowed host or origin that is none
+            raise SettingsError(str(error)) from None
         config = uvicorn.Config(
-            create_app(runtime),
+            app,
             loop="auto",
-            http="httptools",
+            http=BoundedHttp,
             log_config=None,
             access_log=False,
             server_header=False,

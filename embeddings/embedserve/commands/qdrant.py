@@ -84,6 +84,8 @@ def _serve(app: object, host: str, port: int, folder: Path) -> int:
 
     import uvicorn
 
+    from embedserve.web.bounded_http import BoundedHttp
+
     class Server(uvicorn.Server):
         """Announces itself once it listens, and ends with 0 on a signal rather than by the signal."""
 
@@ -107,6 +109,7 @@ def _serve(app: object, host: str, port: int, folder: Path) -> int:
         log_level="warning",
         access_log=False,
         server_header=False,
+        http=BoundedHttp,
         ws="none",
         timeout_keep_alive=75,  # longer than clients keep a connection, which would else meet a closed one
         timeout_graceful_shutdown=10,

@@ -70,7 +70,12 @@ def create_app(
     app: ASGIApp = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _unknown, 405: _unknown})
     if api_key is not None:
         app = ApiKey(app, key=api_key, error_body=_error_body, is_open=lambda scope: scope["path"] in OPEN_PATHS)
-    guarded = BrowserGuard(app, error_body=_error_body, check_host=api_key is None, allowed_hosts=allowed_hosts)
+    guarded = BrowserGuard(
+        app,
+        error_body=_error_body,
+        check_host=lambda scope: api_key is None or scope["path"] in OPEN_PATHS,
+        allowed_hosts=allowed_hosts,
+    )
     return AccessLog(guarded)
 
 

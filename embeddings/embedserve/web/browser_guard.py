@@ -5,7 +5,7 @@ Three checks on the headers, before anything reads the body:
 - Host (against DNS rebinding, where a page's own name is pointed at 127.0.0.1): such a name is public, so it
   has a dot. Let through are IP addresses, localhost, names without a dot (Docker services),
   host.docker.internal and the names that the operator lists. Where an API key is demanded, a server leaves
-  this check out: a page does not know the key.
+  this check out, since a page does not know the key; paths that are open without the key keep it.
 - Origin: browsers send it on every cross-origin request that could change something; other clients send none.
   It must be the server's own or a listed one. (Listing one does not make the answers readable for its pages:
   that is starlette's CORSMiddleware, to be put around this.)
@@ -18,7 +18,7 @@ It knows nothing of keys, routes and error shapes.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,7 +31,7 @@ _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 class BrowserGuard:
-    """Middleware. `check_host=False` skips the first check.
+    """Middleware. `check_host(scope)`: whether the first check is made for this request.
 
     `allowed_hosts` are further Host names without port, `allowed_origins` are like https://a.example:8443; a
     ValueError names an entry that is not one.
@@ -42,7 +42,7 @@ class BrowserGuard:
         app: ASGIApp,
         *,
         error_body: ErrorBody,
-        check_host: bool = True,
+        check_host: Callable[[Scope], bool] = lambda _scope: True,
         allowed_hosts: Iterable[str] = (),
         allowed_origins: Iterable[str] = (),
     ) -> None:
@@ -66,10 +66,10 @@ class BrowserGuard:
         for name, value in scope["headers"]:
             headers.setdefault(name, []).append(value.decode("latin-1").strip())
         hosts = headers.get(b"host", [])
-        if self.check_host and not all(self._host_allowed(host) for host in hosts):
+        if self.check_host(scope) and not all(self._host_allowed(host) for host in hosts):
             return ForbiddenOrigin(
                 f"the Host name {hosts[0]!r} is not known here (a protection against DNS rebinding); "
-                "use an IP address or localhost, or list the name as an allowed host, or set an API key"
+                "use an IP address or localhost, or list the name as an allowed host"
             )
         for origin in headers.get(b"origin", []):
             if not self._origin_allowed(origin, hosts):
@@ -141,6 +141,8 @@ def _host_entry(name: str) -> str:
 
 def _origin_entry(origin: str) -> str:
     parts = _split(origin)
+    if "*" in origin:
+        raise ValueError(f"allowed origin {origin!r}: patterns are not known here; list each origin in full")
     if parts is None or not parts.scheme:
         raise ValueError(f"allowed origin {origin!r}: give scheme://host or scheme://host:port, without a path")
     return origin.lower()

@@ -1,0 +1,106 @@
+"""Headers and refused connections have bounds, over real sockets, as httptools and uvicorn alone have none."""
+
+import socket
+import time
+
+import pytest
+
+from embedserve.web import bounded_http
+from support.live import fake_server
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with fake_server() as live:
+        yield live
+
+
+@pytest.fixture
+def connection(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as made:
+        yield made
+
+
+def read_all(connection):
+    """Until the server closes."""
+    got = b""
+    while True:
+        try:
+            part = connection.recv(65536)
+        except ConnectionError:
+            return got
+        if not part:
+            return got
+        got += part
+
+
+def send_until_closed(connection, parts):
+    sent = 0
+    try:
+        for part in parts:
+            connection.sendall(part)
+            sent += len(part)
+    except OSError:
+        pass
+    return sent
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"GET /health?",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
+    ],
+)
+def test_endless_headers_are_431_and_the_connection_closes(connection, start):
+    connection.sendall(start)
+    piece = b"x" * 4096 if not start.endswith(b"\n") else b"".join(b"a%d: b\r\n" % n for n in range(500))
+    send_until_closed(connection, [piece] * 40)
+    assert read_all(connection).startswith(b"HTTP/1.1 431")
+
+
+def test_complete_headers_that_are_too_large_are_431(connection):
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 70_000 + b"\r\n\r\n")
+    assert read_all(connection).startswith(b"HTTP/1.1 431")
+
+
+def test_large_headers_within_the_bound_are_taken(connection):
+    connection.sendall(
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: " + b"x" * 50_000 + b"\r\n\r\n"
+    )
+    assert read_all(connection).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_half_sent_headers_are_408_and_the_connection_closes(connection, monkeypatch, first):
+    monkeypatch.setattr(bounded_http, "_HEAD_SECONDS", 0.3)
+    if first:
+        connection.sendall(first)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
+    assert read_all(connection).startswith(b"HTTP/1.1 408")
+
+
+def test_after_an_early_refusal_the_connection_closes(connection, monkeypatch):
+    monkeypatch.setattr(bounded_http, "_LINGER", 0.3)
+    connection.sendall(
+        b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 100000000\r\n\r\n{"
+    )
+    start = time.monotonic()
+    assert read_all(connection).startswith(b"HTTP/1.1 413")
+    assert time.monotonic() - start < 5
+
+
+def test_a_connection_goes_on_after_a_refusal_whose_body_came_in_full(connection, monkeypatch):
+    monkeypatch.setattr(bounded_http, "_LINGER", 0.3)
+    for _ in range(2):
+        connection.sendall(
+            b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"
+        )
+        assert connection.recv(65536).startswith(b"HTTP/1.1 415")
+        time.sleep(0.5)
