@@ -45,5 +45,6 @@ def test_open_paths_keep_the_host_check_when_a_key_is_set():
 @pytest.mark.parametrize("origins", ["*", "https://*.example.com", "app.example"])
 def test_an_origin_that_can_match_nothing_stops_the_start(monkeypatch, capfd, origins):
     monkeypatch.setenv("EMBEDDING_ALLOWED_ORIGINS", origins)
+    monkeypatch.setattr("embedserve.api.server.set_up_logging", lambda *_: None)  # of the whole test run
     assert main(["serve", "--port", "0", "--backend", "fake"]) == 2
     assert f"allowed origin '{origins}'" in capfd.readouterr().err
