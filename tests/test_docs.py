@@ -107,7 +107,8 @@ def test_the_readmes_shell_blocks_run_in_order(tmp_path):
                     python = next(code for language, code, _ in blocks(EN) if language == "python")
                     assert run(sys.executable, "-c", python).split()[0] == "384"
                     curl = next(code for language, code, _ in blocks(EN) if code.startswith("curl"))
-                    assert json.loads(run("bash", "-euc", curl))["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+                    usage = json.loads(run("bash", "-euc", curl))["usage"]
+                    assert usage == {"prompt_tokens": 4, "total_tokens": 4, "truncated": 0}
     finally:
         run("bash", "scripts/manage.sh", "stop")
     assert "api/admission.py" in output, output
