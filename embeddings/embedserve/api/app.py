@@ -1,6 +1,6 @@
 """create_app: routes and middleware around a Runtime.
 
-CanonicalPath -> RequestContext -> BrowserGuard -> ApiKey -> GcMiddleware -> AdmissionMiddleware
+CanonicalPath -> ErrorShapes -> RequestContext -> BrowserGuard -> ApiKey -> GcMiddleware -> AdmissionMiddleware
 -> FastAPI
 """
 
@@ -22,6 +22,7 @@ from embedserve.api.admission import AdmissionMiddleware, AdmissionOptions
 from embedserve.api.collector import GcMiddleware
 from embedserve.api.context import RequestContext, send_json
 from embedserve.api.declare import RouteTable, traits
+from embedserve.api.error_shapes import ErrorShapes
 from embedserve.api.paths import CanonicalPath
 from embedserve.api.routes import routers
 from embedserve.errors import EmbedServeError, InvalidRequest, MethodNotAllowed, RouteNotFound
@@ -67,7 +68,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
         allowed_origins=_names(settings.allowed_origins),
     )
     docs = [path for path in (app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url) if path]
-    return CanonicalPath(RequestContext(wrapped, RouteTable(declared, open_paths=docs)))
+    return CanonicalPath(ErrorShapes(RequestContext(wrapped, RouteTable(declared, open_paths=docs))))
 
 
 def _lifespan(runtime: Runtime):  # type: ignore[no-untyped-def]
