@@ -1,7 +1,7 @@
 """create_app: routes and middleware around a Runtime.
 
-CanonicalPath -> RequestContext -> CORS (where origins are allowed) -> BrowserGuard -> ApiKey -> GcMiddleware
--> AdmissionMiddleware -> FastAPI
+CanonicalPath -> ErrorShapes -> RequestContext -> CORS (where origins are allowed) -> BrowserGuard -> ApiKey
+-> GcMiddleware -> AdmissionMiddleware -> FastAPI
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from embedserve.api.admission import AdmissionMiddleware, AdmissionOptions
 from embedserve.api.collector import GcMiddleware
 from embedserve.api.context import RequestContext, send_json
 from embedserve.api.declare import RouteTable, traits
+from embedserve.api.error_shapes import ErrorShapes
 from embedserve.api.paths import CanonicalPath
 from embedserve.api.routes import routers
 from embedserve.errors import EmbedServeError, InvalidRequest, MethodNotAllowed, RouteNotFound
@@ -76,7 +77,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
             expose_headers=["X-Embedserve-Truncated", "X-Request-Id", "Retry-After"],
         )
     docs = [path for path in (app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url) if path]
-    return CanonicalPath(RequestContext(wrapped, RouteTable(declared, open_paths=docs)))
+    return CanonicalPath(ErrorShapes(RequestContext(wrapped, RouteTable(declared, open_paths=docs))))
 
 
 def _lifespan(runtime: Runtime):  # type: ignore[no-untyped-def]

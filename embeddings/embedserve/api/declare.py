@@ -26,10 +26,12 @@ _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 @dataclass(frozen=True)
 class Traits:
     """admitted: the request waits for a slot before its body is read, under the body's limits and deadlines, is
-    counted among the embedding requests, and garbage is collected after its answer. open: no API key is needed."""
+    counted among the embedding requests, and garbage is collected after its answer. open: no API key is needed.
+    errors: whose error shape its clients read (error_shapes.SHAPES), OpenAI's unless named."""
 
     admitted: bool = False
     open: bool = False
+    errors: str = "openai"
 
 
 PLAIN = Traits()

@@ -1,0 +1,75 @@
+"""Errors in the shape of the API that was called: every error is made in OpenAI's shape and translated on its way out.
+
+    OpenAI, Voyage, Jina      {"error": {"message", "type", "param", "code"}}
+    Ollama                    {"error": "..."}
+    Cohere                    {"message": "..."}
+
+So nothing that refuses has to know whose client it refuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from embedserve.api.declare import traits
+
+Shape = Callable[[int, str], dict[str, Any]]  # (status, message) -> body
+
+
+def ollama(_status: int, message: str) -> dict[str, Any]:
+    return {"error": message}
+
+
+def cohere(_status: int, message: str) -> dict[str, Any]:
+    return {"message": message}
+
+
+SHAPES: dict[str, Shape] = {"ollama": ollama, "cohere": cohere}
+
+
+class ErrorShapes:
+    """Middleware, outside RequestContext, which reads the reason for the log from OpenAI's shape."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send if scope["type"] != "http" else _Translator(send, scope))
+
+
+class _Translator:
+    """The `send` callable: holds an error's start until its body is complete."""
+
+    def __init__(self, send: Send, scope: Scope) -> None:
+        self.send, self.scope = send, scope
+        self.start: Message | None = None
+        self.body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= 400 and self._shape() is not None:
+            self.start = message
+        elif self.start is None:
+            await self.send(message)
+        else:
+            self.body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._translated(self.start)
+
+    def _shape(self) -> Shape | None:
+        # Asked late: what the route declares is in the scope only once it has been found.
+        return SHAPES.get(traits(self.scope).errors)
+
+    async def _translated(self, start: Message) -> None:
+        body = self.body
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # not ours: as it is
+            shape = self._shape()
+            assert shape is not None
+            body = orjson.dumps(shape(start["status"], orjson.loads(body)["error"]["message"]))
+        kept = [(name, value) for name, value in start.get("headers", []) if name.lower() != b"content-length"]
+        await self.send({**start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
+        await self.send({"type": "http.response.body", "body": body})

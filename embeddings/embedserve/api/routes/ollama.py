@@ -1,0 +1,229 @@
+"""Ollama's embedding calls over the same engine. Nothing is generated, pulled or unloaded here."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from embedserve import __version__
+from embedserve.api.bodies import Fields, Known, Rules, boolean, load_object, positive, string, texts, typed
+from embedserve.api.declare import Traits, declare
+from embedserve.api.embedding import Answer, Wanted, embed, parsed
+from embedserve.api.responses import json_response, runtime_of
+from embedserve.errors import InvalidRequest
+from embedserve.serving.runtime import Runtime, ServedModel
+
+router = APIRouter()
+
+_POST = Traits(admitted=True, errors="ollama")
+_GET = Traits(errors="ollama")
+_SPOKEN = "0.12.0"  # the Ollama whose embedding calls these are; clients ask before they use /api/embed
+_NEVER = "9999-12-31T23:59:59Z"  # when a model is unloaded
+_KEEP_ALIVE: dict[str, type | tuple[type, ...]] = {"keep_alive": (str, int, float)}
+_EMBED = Known(used=("model", "input", "truncate", "dimensions", "options"), unused=_KEEP_ALIVE)
+_EMBEDDINGS = Known(used=("model", "prompt", "options"), unused=_KEEP_ALIVE)
+_SHOW = Known(used=("model", "name"), unused={"verbose": bool})
+# Where a model runs, and how text would be generated: neither changes a vector.
+_INERT: dict[str, type | tuple[type, ...]] = dict.fromkeys(
+    (
+        "num_thread",
+        "num_gpu",
+        "main_gpu",
+        "num_batch",
+        "use_mmap",
+        "use_mlock",
+        "numa",
+        "low_vram",
+        "seed",
+        "temperature",
+        "top_k",
+        "top_p",
+        "min_p",
+        "tfs_z",
+        "typical_p",
+        "num_predict",
+        "num_keep",
+        "repeat_last_n",
+        "repeat_penalty",
+        "presence_penalty",
+        "frequency_penalty",
+        "penalize_newline",
+        "mirostat",
+        "mirostat_eta",
+        "mirostat_tau",
+        "stop",
+    ),
+    object,
+)
+_OPTIONS = Known(used=("num_ctx",), unused=_INERT)
+
+
+@dataclass
+class OllamaRequest:
+    """What to embed. num_ctx: the context length that the client counts on, in tokens."""
+
+    wanted: Wanted
+    num_ctx: int | None
+
+
+def parse_embed(body: bytes, rules: Rules) -> OllamaRequest:
+    """POST /api/embed. Raises InvalidRequest."""
+    fields = load_object(body)
+    _EMBED.check(fields)
+    wanted = Wanted(
+        texts=texts(fields, "input", rules),
+        model=string(fields, "model"),
+        dimensions=positive(fields, "dimensions"),
+        truncate=boolean(fields, "truncate"),
+    )
+    return OllamaRequest(wanted, _num_ctx(fields))
+
+
+def parse_embeddings(body: bytes, rules: Rules) -> OllamaRequest:
+    """POST /api/embeddings: one text. Raises InvalidRequest."""
+    fields = load_object(body)
+    _EMBEDDINGS.check(fields)
+    string(fields, "prompt")
+    return OllamaRequest(
+        Wanted(texts=texts(fields, "prompt", rules), model=string(fields, "model")),
+        _num_ctx(fields),
+    )
+
+
+def _num_ctx(fields: Fields) -> int | None:
+    options: Fields = typed(fields, "options", dict, "an object") or {}
+    _OPTIONS.check(options)
+    return positive(options, "num_ctx")
+
+
+async def _answer(request: Request, asked: OllamaRequest) -> Answer:
+    limit = runtime_of(request).find(asked.wanted.model).spec.max_tokens
+    if asked.num_ctx is not None and asked.num_ctx < limit:
+        raise InvalidRequest(
+            f"'num_ctx' cannot be less than the model's {limit} tokens here: texts are cut at the model's limit; "
+            "leave it out",
+            param="options.num_ctx",
+        )
+    return await embed(request, asked.wanted)
+
+
+@router.post("/api/embed", summary="Embed texts (Ollama)")
+@declare(_POST)
+async def ollama_embed(request: Request) -> Response:
+    """Answers in input order. `options` that would change a vector are refused by name."""
+    answer = await _answer(request, await parsed(request, parse_embed))
+    return await answer.response(lambda: _embed_body(answer))
+
+
+@router.post("/api/embeddings", summary="Embed one text (Ollama, before /api/embed)")
+@declare(_POST)
+async def ollama_embeddings(request: Request) -> Response:
+    """A unit vector, as of /api/embed."""
+    answer = await _answer(request, await parsed(request, parse_embeddings))
+    return await answer.response(lambda: b'{"embedding":%b}' % _numbers(answer.vectors[0]))
+
+
+def _embed_body(answer: Answer) -> bytes:
+    return b'{"model":%b,"embeddings":%b,"total_duration":%d,"load_duration":0,"prompt_eval_count":%d}' % (
+        orjson.dumps(answer.model.spec.id),
+        _numbers(answer.vectors),
+        answer.seconds * 1e9,
+        answer.result.tokens,
+    )
+
+
+def _numbers(array: Any) -> bytes:
+    return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+@router.get("/api/tags", summary="What is served (Ollama)")
+@declare(_GET)
+async def tags(request: Request) -> Response:
+    runtime = runtime_of(request)
+    runtime.find(None)
+    return json_response({"models": [_listed(runtime, model) for model in runtime.models]})
+
+
+@router.get("/api/ps", summary="What is in memory (Ollama): every served model")
+@declare(_GET)
+async def running(request: Request) -> Response:
+    runtime = runtime_of(request)
+    loaded = [
+        {**_listed(runtime, model), "expires_at": _NEVER, "size_vram": 0, "context_length": model.spec.max_tokens}
+        for model in runtime.models
+    ]
+    return json_response({"models": loaded})
+
+
+@router.get("/api/version", summary="The Ollama API that is spoken")
+@declare(_GET)
+async def version() -> Response:
+    return json_response({"version": _SPOKEN, "embedserve": __version__})
+
+
+def parse_show(body: bytes, _rules: Rules) -> str:
+    """The model's name. Raises InvalidRequest."""
+    fields = load_object(body)
+    _SHOW.check(fields)
+    name = string(fields, "model") or string(fields, "name")
+    if not name:
+        raise InvalidRequest("'model' is missing", param="model")
+    return name
+
+
+@router.post("/api/show", summary="One served model (Ollama)")
+@declare(_POST)
+async def show(request: Request) -> Response:
+    runtime = runtime_of(request)
+    model = runtime.find(await parsed(request, parse_show))
+    family = model.spec.architecture
+    return json_response(
+        {
+            "license": model.spec.license,
+            "modelfile": "",
+            "parameters": "",
+            "template": "",
+            "details": _details(model),
+            "model_info": {
+                "general.architecture": family,
+                f"{family}.context_length": model.spec.max_tokens,
+                f"{family}.embedding_length": model.engine.backend.info.dimension,
+            },
+            "capabilities": ["embedding"],
+            "modified_at": _started(runtime),
+        }
+    )
+
+
+def _listed(runtime: Runtime, model: ServedModel) -> dict[str, Any]:
+    name = f"{model.spec.id}:latest"
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": _started(runtime),
+        "size": model.spec.size_bytes,
+        "digest": hashlib.sha256(f"{model.spec.id}@{model.revision}".encode()).hexdigest(),
+        "details": _details(model),
+    }
+
+
+def _details(model: ServedModel) -> dict[str, Any]:
+    family = model.spec.architecture
+    return {
+        "parent_model": "",
+        "format": "safetensors",
+        "family": family,
+        "families": [family],
+        "parameter_size": "",
+        "quantization_level": model.engine.backend.info.precision,
+    }
+
+
+def _started(runtime: Runtime) -> str:
+    return datetime.datetime.fromtimestamp(runtime.started, datetime.UTC).isoformat()
