@@ -24,8 +24,13 @@ def test_endings_meet_and_stop_words_go():
 
 
 def test_reciprocal_ranks_prefer_what_both_rankings_hold():
-    score = reciprocal_ranks([[0, 1], [2, 1]], 3)
+    score = reciprocal_ranks([[0, 1], [2, 1]], [0.5, 0.5], 3)
     assert score[1] > score[0] == score[2]
+
+
+def test_a_ranking_weighs_as_much_as_it_is_given():
+    score = reciprocal_ranks([[0, 1], [1, 0]], [0.7, 0.3], 2)
+    assert score[0] > score[1]
 
 
 def test_bm25_prefers_the_rare_word_and_leaves_out_who_has_none():

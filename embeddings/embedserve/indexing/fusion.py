@@ -10,16 +10,16 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-K = 60  # of the paper; 20 to 60 changed little
+K = 20  # the paper's 60 lets far ranks weigh nearly as much as the first
 K1, B = 1.2, 0.75  # BM25's usual constants
 
 
-def reciprocal_ranks(rankings: Sequence[Sequence[int]], count: int) -> list[float]:
-    """The sum of 1 / (K + rank) of items 0 .. count-1; an item that a ranking leaves out gets nothing of it."""
+def reciprocal_ranks(rankings: Sequence[Sequence[int]], weights: Sequence[float], count: int) -> list[float]:
+    """The sum of weight / (K + rank) of items 0 .. count-1; an item that a ranking leaves out gets nothing of it."""
     score = [0.0] * count
-    for ranking in rankings:
+    for ranking, weight in zip(rankings, weights, strict=True):
         for rank, item in enumerate(ranking, 1):
-            score[item] += 1 / (K + rank) / len(rankings)
+            score[item] += weight / (K + rank)
     return score
 
 

@@ -17,7 +17,8 @@ from embedserve.indexing.fusion import bm25_ranking, reciprocal_ranks
 from embedserve.indexing.tokens import query_words, words
 
 FURTHER_CHUNK = 0.5  # each chunk of a file counts half of the one before
-VOTES = 0.3
+VOTES = 0.2
+MEANING, WORDS = 0.7, 0.3  # of the fused ranks: words alone mislead a question in prose
 NAME_IN_QUESTION, QUESTION_IN_NAME, FOLDERS = 0.1, 0.3, 0.05
 DEFINES_QUESTION, DEFINES_WORD = 1.0, 0.5
 TEST, ASIDE, PROSE, BARREL = 0.5, 0.6, 0.7, 0.7
@@ -64,7 +65,7 @@ def rank(question: str, candidates: Sequence[Candidate]) -> list[Ranked]:
     """All candidates but repetitions of the same text, best first."""
     asked = query_words(question)
     by_words = bm25_ranking(asked, [words(candidate.text) for candidate in candidates])
-    fused = reciprocal_ranks([range(len(candidates)), by_words], len(candidates))
+    fused = reciprocal_ranks([range(len(candidates)), by_words], [MEANING, WORDS], len(candidates))
     top = max(fused, default=0.0)
     votes = file_votes([candidate.path for candidate in candidates], fused)
     found = []
