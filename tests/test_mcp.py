@@ -75,8 +75,30 @@ def test_errors_reach_the_agent_with_what_to_do_and_the_server_lives_on(indexed:
             assert "has no index" in failed.content[0].text  # type: ignore[union-attr]
             wrong = await client.call_tool("search_code", {"query": "banana", "limit": 0})
             assert wrong.is_error
+            assert wrong.content[0].text.endswith("limit is 0; give a number from 1 to 50")  # type: ignore[union-attr]
 
     asyncio.run(talk())
+
+
+def test_what_does_not_fit_the_budget_is_named_and_never_cut(indexed: tuple[Path, list[str]]) -> None:
+    root, options = indexed
+
+    async def talk() -> None:
+        async with Client(server(options, root)) as client:
+            found = await client.call_tool("search_code", {"query": "what banana makes", "max_tokens": 50})
+            text = found.content[0].text  # type: ignore[union-attr]
+            assert text.count("return value * 3") == 1
+            assert "over max_tokens: src/fruit.py:" in text
+
+    asyncio.run(talk())
+
+
+def test_code_with_fences_stays_inside_its_own() -> None:
+    from embedserve.indexing.search import Hit
+    from embedserve.mcp import _shown
+
+    lines = _shown(Hit("a.md", 1, 3, 0.5, "````\ncode\n````")).splitlines()
+    assert lines[1] == lines[-1] == "`" * 5
 
 
 def test_nothing_but_the_protocol_goes_to_stdout(indexed: tuple[Path, list[str]]) -> None:

@@ -9,6 +9,7 @@ protocol goes to stdout.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -30,9 +31,12 @@ except ImportError:
     raise MissingExtra("embedserve mcp", "search") from None
 
 INSTRUCTIONS = (
-    "Finds code in the indexed workspace by meaning. Ask in words for what the code does, as a docstring would "
-    "say it; use text search for exact names. Lines and paths in the answers are those of the last indexing run."
+    "Call search_code first, before text search and before reading whole files, to find where something is done in "
+    "this workspace. Ask in words for what the code does, as a docstring would say it; use text search for every use "
+    "of an exact name. Lines and paths in the answers are those of the last indexing run."
 )
+MOST_RESULTS = 50
+CHARACTERS_PER_TOKEN = 3.5  # an estimate for code: the agent's own tokenizer is not known here
 
 
 @asynccontextmanager
@@ -54,15 +58,20 @@ def build(connection: Connection, workspace: str, *, nearest: bool = False) -> M
         query: Annotated[str, Field(description="What the code does, in words")],
         path_prefix: Annotated[str, Field(description="Only below this folder of the workspace")] = "",
         language: Annotated[str | None, Field(description="Only this language, such as python or ts")] = None,
-        limit: Annotated[int, Field(description="Most results", ge=1, le=50)] = 10,
+        limit: Annotated[int, Field(description=f"Most results, from 1 to {MOST_RESULTS}")] = 10,
         min_score: Annotated[float | None, Field(description="Only scores of at least this")] = None,
+        max_tokens: Annotated[int, Field(description="Most tokens of the answer, about; 0: no bound")] = 0,
     ) -> str:
         """Find code by meaning. Gives path:lines, a similarity score and the code, the best first."""
+        if not 1 <= limit <= MOST_RESULTS:
+            raise ToolError(f"limit is {limit}; give a number from 1 to {MOST_RESULTS}")
+        if max_tokens < 0:
+            raise ToolError(f"max_tokens is {max_tokens}; give a positive number, or 0 for no bound")
         async with _opened(connection, workspace, nearest) as (store, embedder):
             hits = await search(store, embedder, Query(query, limit, min_score, path_prefix, language))
             status = await indexed(store)
         warning = "" if status.complete is not False else "(indexing is not complete: there may be more)\n\n"
-        return warning + ("\n\n".join(_shown(hit) for hit in hits) or "nothing found")
+        return warning + (_packed(hits, max_tokens) or "nothing found")
 
     @server.tool()
     async def index_status() -> dict[str, Any]:
@@ -88,5 +97,26 @@ def serve_stdio(connection: Connection, workspace: str, *, nearest: bool = False
     build(connection, workspace, nearest=nearest).run("stdio")
 
 
+def _packed(hits: list[Hit], max_tokens: int) -> str:
+    """The hits that fit in about `max_tokens` (0: all), each whole; of the others only path and lines.
+
+    What does not fit is named, never cut, so that the agent can read those lines. The names come on top of the bound.
+    """
+    room = max_tokens * CHARACTERS_PER_TOKEN if max_tokens else float("inf")
+    shown, left = [], []
+    for hit in hits:
+        text = _shown(hit)
+        if len(text) <= room:
+            room -= len(text)
+            shown.append(text)
+        else:
+            left.append(f"{hit.path}:{hit.start_line}-{hit.end_line}")
+    if left:
+        shown.append("Found too, but over max_tokens: " + ", ".join(left))
+    return "\n\n".join(shown)
+
+
 def _shown(hit: Hit) -> str:
-    return f"{hit.path}:{hit.start_line}-{hit.end_line} (score {hit.score:.3f})\n```\n{hit.code}\n```"
+    """The hit in a fence that is longer than any run of backticks in its code."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", hit.code)), default=0))
+    return f"{hit.path}:{hit.start_line}-{hit.end_line} (score {hit.score:.3f})\n{fence}\n{hit.code}\n{fence}"
