@@ -97,9 +97,11 @@ class Settings(BaseModel):
 
     # Admission
     semaphore_value: int = Field(
-        8, ge=2, le=256, description="Requests in work at once (one slot is kept for small ones)"
+        8, ge=2, le=256, description="Large requests in work at once; small ones (bodies up to 4 KiB) have 32 slots or more of their own"
     )
-    queue_size: int = Field(256, ge=0, le=65536, description="Requests that may wait for a slot; more get 429")
+    queue_size: int = Field(
+        256, ge=0, le=65536, description="Requests of a class that may wait for a slot; more get 429"
+    )
     queue_timeout: float = Field(
         280.0, gt=0, le=3600, description="Longest wait for a slot before 429 (clients give up at 300 s)"
     )
@@ -109,7 +111,9 @@ class Settings(BaseModel):
     )
     max_inputs: int = Field(8192, ge=1, le=1_000_000, description="Most texts in one request")
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, le=1 << 30, description="Largest request body")
-    drain_timeout: float = Field(25.0, ge=0, le=600, description="On SIGTERM, time for the requests in work to finish")
+    drain_timeout: float = Field(
+        25.0, ge=0, le=600, description="On SIGTERM, time for requests to finish; then they get 503 with Retry-After"
+    )
 
     # Batching and memory
     adaptive_batching: bool = Field(True, description="Shrink and grow the micro-batch with the memory in use")
