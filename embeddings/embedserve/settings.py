@@ -97,7 +97,10 @@ class Settings(BaseModel):
 
     # Admission
     semaphore_value: int = Field(
-        8, ge=2, le=256, description="Large requests in work at once; small ones (bodies up to 4 KiB) have 32 slots or more of their own"
+        8,
+        ge=2,
+        le=256,
+        description="Large requests in work at once; small ones (bodies up to 4 KiB) have 32 slots or more of their own",
     )
     queue_size: int = Field(
         256, ge=0, le=65536, description="Requests of a class that may wait for a slot; more get 429"

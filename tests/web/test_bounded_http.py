@@ -104,3 +104,12 @@ def test_a_connection_goes_on_after_a_refusal_whose_body_came_in_full(connection
         )
         assert connection.recv(65536).startswith(b"HTTP/1.1 415")
         time.sleep(0.5)
+
+
+def test_a_connection_that_is_idle_after_an_answer_stays_open(connection, monkeypatch):
+    """Regression: the deadline of the next request's headers ran from the last request on, and ended with a 408."""
+    monkeypatch.setattr(bounded_http, "_HEAD_SECONDS", 0.2)
+    for _ in range(2):
+        connection.sendall(HEAD + b"\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        time.sleep(0.6)

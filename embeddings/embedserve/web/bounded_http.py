@@ -48,7 +48,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if max(self._head, self._since_progress) > _HEAD_BYTES:
             self._refuse(431, "the request's headers are over 64 KiB")
-        elif self._awaiting_head and self._timer is None and self.timeout_keep_alive_task is None:
+        elif self._awaiting_head and self._idle() and self._timer is None:
+            # Bytes that begin no message (a line end) have just ended uvicorn's own watch over idle connections.
             self._start(_HEAD_SECONDS, self._late)
 
     def on_message_begin(self) -> None:
@@ -87,8 +88,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
             self._start(_LINGER, self.transport.close)
 
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
     def _late(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+        if self._idle():
             self._refuse(408, "the request's headers did not arrive in time")
         else:  # the start of a pipelined request: the answer before it goes first
             self._start(_HEAD_SECONDS, self._late)
@@ -99,7 +103,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop()
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if self._idle():
             self.logger.warning("%s: %d", reason, status)
             head = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\ncontent-type: text/plain\r\n"
             self.transport.write(f"{head}content-length: {len(reason)}\r\nconnection: close\r\n\r\n{reason}".encode())
