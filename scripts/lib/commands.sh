@@ -88,8 +88,8 @@ docker_run_server() {
 # Quantising needs libraries that no server needs: an image of its own, made the first time.
 docker_run_optimizer() {
   image_needed
-  say "optimize: making its image (the first time: about 2 GB more, some minutes)"
-  docker build -q -f "$ROOT/embeddings/Dockerfile" --build-arg "EXTRAS=search torch optimize" -t embedserve:optimize "$ROOT" >/dev/null ||
+  say "optimize: making its image (the first time: about 0.5 GB more, some minutes)"
+  docker build -q -f "$ROOT/embeddings/Dockerfile" --build-arg "EXTRAS=search optimize" -t embedserve:optimize "$ROOT" >/dev/null ||
     die 1 "the image could not be built; Docker's own message is above."
   # shellcheck disable=SC2046
   docker run --rm $(terminal_words) -v embedserve-models:/data/hub -v embedserve-cache:/data/embedserve \

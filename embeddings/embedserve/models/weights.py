@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedserve.errors import CheckpointError
+from embedserve.errors import CheckpointError, MissingExtra
 
 SAFETENSORS, PICKLE, INDEX = "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json"
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "u1"}
@@ -89,9 +89,7 @@ def _pickle(path: Path) -> dict[str, Tensor]:
     try:
         import torch
     except ImportError:
-        raise CheckpointError(
-            f"{path} is a pickle, which needs torch to read (pip install torch); a model.safetensors does not"
-        ) from None
+        raise MissingExtra(f"{path} is a pickle (a model.safetensors is not) and", "torch") from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # OSError, RuntimeError, UnpicklingError
