@@ -60,7 +60,10 @@ async def search(store: Store, embedder: Embedder, query: Query) -> list[Hit]:
     vector = (await embedder.embed([query.text]))[0].tolist()
     pool = max(CANDIDATES, query.limit)
     points = await store.query(vector, pool, query.min_score, prefix, language.name if language else None)
-    return _ordered(query, [point for point in points if _hit(point)])
+    # Equal cosines (a text that is there several times) come in the order of the files: the first of them is shown.
+    usable = [(point, hit) for point in points if (hit := _hit(point))]
+    usable.sort(key=lambda pair: (-pair[1].score, pair[1].path, pair[1].start_line))
+    return _ordered(query, [point for point, _ in usable])
 
 
 def _ordered(query: Query, points: list[dict[str, Any]]) -> list[Hit]:
