@@ -82,7 +82,7 @@ def test_a_first_embedding_an_index_and_a_search_need_neither(without, tmp_path)
 @pytest.mark.slow
 def test_optimize_needs_neither(without, tmp_path):
     result = run(
-        "optimize", "all-MiniLM-L6-v2", "--texts", "20", "--pairs", "50", "--no-guard", cwd=tmp_path, **without
+        "optimize", "all-MiniLM-L6-v2", "--texts", "20", "--pairs", "100", "--no-guard", cwd=tmp_path, **without
     )
     assert result.returncode == 0, result.stderr
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import os
 import random
+import sys
 import sysconfig
 import zlib
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def calibration_texts(folder: Path | None, count: int) -> list[str]:
     if folder is not None:
         return _chunks(list(_files(folder, "")), count)
     files = [f for f in _files(standard_library(), ".py") if not _for_judging(f)]
-    pairs = [pair for file in files for pair in _pairs(_read(file))]
+    judged = {pair.document for pair in judging_pairs(sys.maxsize)}  # a function may stand in a module of each half
+    pairs = [pair for file in files for pair in _pairs(_read(file)) if pair.document not in judged]
     random.Random(0).shuffle(pairs)
     pairs = pairs[: count * 3 // 8]
     texts = [text for pair in pairs for text in (pair.query, pair.document)]

@@ -162,6 +162,12 @@ def _fetch(storage: Storage, location: str, key: str | None, copy: IO[bytes]) ->
     return None
 
 
+def _is_ours(member: tarfile.TarInfo) -> bool:
+    """A file or a folder (no link, no device) in one of our own places."""
+    first, *rest = member.name.split("/")
+    return first in (MARK, META, _SHARD) and ".." not in rest and (member.isfile() or member.isdir())
+
+
 def _extract(path: Path, name: str, folder: Path) -> None:
     foreign = wrong_input(
         f"{path.name} is no snapshot of an embedded Qdrant (those of a full server are not read; "
@@ -170,9 +176,12 @@ def _extract(path: Path, name: str, folder: Path) -> None:
     try:
         with tarfile.open(path) as tar:
             names = set(tar.getnames())
-            if not {MARK, META} <= names or any(n.split("/")[0] not in (MARK, META, _SHARD) for n in names):
+            if not {MARK, META} <= names or not all(map(_is_ours, tar.getmembers())):
                 raise foreign
-            tar.extractall(folder, filter="data")
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(folder, filter="data")
+            else:  # Python before 3.11.4 (Debian 12 has 3.11.2); _is_ours refuses what the filter would refuse
+                tar.extractall(folder)
         meta = orjson.loads((folder / META).read_bytes())
         if set(meta) != {"name", "config", "indexes", "generation"} or not GENERATION.fullmatch(meta["generation"]):
             raise foreign
