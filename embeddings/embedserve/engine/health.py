@@ -1,7 +1,7 @@
 """What the last real inferences say of a model. Shared by its workers; read by /ready.
 
 One failed inference makes it unwell until any worker succeeds again. While nobody asks for anything, the engine runs a
-probe (engine.py), so that the answer is of the last seconds and not of the last user.
+probe (crew.py), so that the answer is of the last seconds and not of the last user.
 """
 
 from __future__ import annotations
