@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from embedserve.errors import SettingsError
 from embedserve.sources import UNSET, origin, rank
@@ -122,7 +122,7 @@ def _port(name: str, environ: Mapping[str, str], default: int) -> int:
     return int(text)
 
 
-def _parsed(name: str, url: str):  # type: ignore[no-untyped-def]
+def _parsed(name: str, url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  # raises for a port that is none

@@ -67,14 +67,16 @@ def test_ids_of_another_tokenizer_are_refused_with_the_way_out(foreign):
     with_engine(test)
 
 
-def test_a_cut_to_components_that_are_all_zero_is_an_error_and_not_nan():
+def test_a_cut_to_components_that_are_all_zero_is_the_requests_error_and_not_nan():
     class Half(FakeBackend):
-        def vector(self, _ids):
-            return np.array([0, 0, 0, 0, 1, 2, 3, 4], dtype=np.float32)
+        def vector(self, ids):
+            return np.array([ids[1] == 2 + ord("a"), 0, 0, 0, 1, 2, 3, 4], dtype=np.float32)
 
     async def test(engine):
-        with pytest.raises(InferenceFailed, match="first 4 components"):
-            await engine.embed(["x"], dimension=4)
+        with pytest.raises(InvalidRequest, match="input 2 has a vector whose first 4 components") as caught:
+            await engine.embed(["a", "a", "x", "a"], dimension=4)
+        assert caught.value.status == 400
+        np.testing.assert_array_equal((await engine.embed(["a"], dimension=4)).vectors, [[1, 0, 0, 0]])
         assert np.isfinite((await engine.embed(["x"])).vectors).all()
 
     with_engine(test, Half())

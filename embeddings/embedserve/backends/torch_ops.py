@@ -7,7 +7,7 @@ bias of a long text would be larger than MASK_BYTES, a block of queries at a tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -166,7 +166,8 @@ class TorchOps(Ops):
             bias = bias * self.constant("slopes", relative.slopes.reshape(1, -1, 1, 1))
         if len(self.mask) == 1:  # no padding beside a text alone
             return bias
-        return bias + (self.mask - 1)[:, None, None, :] * 1e7
+        masked: Tensor = bias + (self.mask - 1)[:, None, None, :] * 1e7
+        return masked
 
     def _unsloped(self, q: Tensor, relative: Relative) -> Tensor:
         """ALiBi's queries were divided by each head's slope (parameters.py); here the bias is multiplied instead."""
@@ -175,7 +176,7 @@ class TorchOps(Ops):
         return q * self.constant("slopes", relative.slopes.reshape(1, -1, 1, 1)).to(q.dtype)
 
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "relu": F.relu,

@@ -91,7 +91,8 @@ def listener(endpoint: Endpoint) -> int | None:
             return None
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == endpoint.port:
-                return connection.pid
+                pid: int | None = connection.pid
+                return pid
     except (OSError, psutil.Error):
         return None
     return None

@@ -25,7 +25,7 @@ from embedserve.engine.crew import Crew
 from embedserve.engine.memory import MemoryGovernor
 from embedserve.engine.small import are_small_ids, are_small_texts
 from embedserve.engine.worker import unit_rows
-from embedserve.errors import ContextLengthExceeded, InferenceFailed, InvalidRequest, NotReady
+from embedserve.errors import ContextLengthExceeded, InvalidRequest, NotReady
 
 log = logging.getLogger(__name__)
 
@@ -373,5 +373,10 @@ def _assemble(rows: Sequence[Vectors], inverse: list[int], dimension: int | None
     if dimension is not None and dimension < unique.shape[1]:
         unique, sound = unit_rows(np.ascontiguousarray(unique[:, :dimension]))
         if not sound.all():
-            raise InferenceFailed(f"a vector's first {dimension} components are all zero: ask for all dimensions")
+            at = inverse.index(int(np.flatnonzero(~sound)[0]))
+            raise InvalidRequest(
+                f"input {at} has a vector whose first {dimension} components are all zero: it cannot be cut to them; "
+                "ask for all dimensions",
+                param="dimensions",
+            )
     return unique if len(inverse) == len(unique) else unique[inverse]

@@ -272,4 +272,4 @@ def relative_buckets(distance: np.ndarray, buckets: int, most: int = 128) -> np.
     n = np.abs(distance)
     far = exact + (np.log(np.maximum(n, 1).astype(np.float32) / exact) / math.log(most / exact) * (half - exact))
     found = np.where(n < exact, n, np.minimum(far.astype(np.int64), half - 1))
-    return np.where(distance > 0, half, 0) + found
+    return np.asarray(np.where(distance > 0, half, 0) + found)

@@ -146,7 +146,7 @@ def _has_no_config(by_name: dict[str, Any]) -> bool:
 
 def _get(hub_id: str, commit: str, file: Any, meter: _Meter) -> None:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
     disable_progress_bars()  # ours is the one that is shown
     before = meter.done
@@ -158,7 +158,7 @@ def _get(hub_id: str, commit: str, file: Any, meter: _Meter) -> None:
 
 def _fetch_blob(hub_id: str, commit: str, file: Any, meter: _Meter) -> None:
     """The large file's content at `blobs/<sha256>`, where huggingface_hub looks for it."""
-    from huggingface_hub.utils import WeakFileLock
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     sha256, size = file.lfs.sha256, file.lfs.size
     blob = _repo_folder(hub_id) / "blobs" / sha256
@@ -255,7 +255,7 @@ def _url(hub_id: str, revision: str | None, name: str) -> str:
 
 
 def _headers() -> dict[str, str]:
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     return dict(build_hf_headers(library_name="embedserve"))
 

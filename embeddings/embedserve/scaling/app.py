@@ -61,7 +61,7 @@ def _deployment(name: str, options: ScaleOptions, *, ingress: bool) -> serve.App
             upscale_delay_s=options.upscale_delay,
             downscale_delay_s=options.downscale_delay,
             look_back_period_s=20,
-            policy=AutoscalingPolicy(
+            policy=AutoscalingPolicy(  # type: ignore[no-untyped-call]
                 policy_function=BacklogPolicy, policy_kwargs={"target_queued_texts": options.target_queued_texts}
             ),
         ),

@@ -77,7 +77,7 @@ class Runtime:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return int(self._process.pid)
 
     @property
     def rss(self) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import qdrant_edge as edge
 
 from embedserve.vectordb.body import Fields, describe, expect
 from embedserve.vectordb.errors import format_error
+
+T = TypeVar("T")
 
 
 def field_condition(fields: Fields) -> edge.FieldCondition:
@@ -134,7 +137,7 @@ _PARTS: dict[str, Any] = {
 }
 
 
-def checked(build: Any, where: str) -> Any:
+def checked(build: Callable[[], T], where: str) -> T:
     """What Qdrant Edge refuses to construct (a malformed key path, an integer too large) is the client's error."""
     try:
         return build()

@@ -360,7 +360,7 @@ class _Maker:
         return build
 
 
-_KINDS: dict[str, Any] = {
+_KINDS: dict[str, Callable[[_Maker, Any, str], Build]] = {
     "nearest": _Maker.nearest,
     "recommend": _Maker.recommend,
     "discover": _Maker.discover,

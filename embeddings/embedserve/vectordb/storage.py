@@ -206,8 +206,8 @@ def _due(collection: Collection, quiet: bool) -> bool:
         return False
     row = 4 * max(sum(collection.space.sizes.values()), 64)  # a sparse vector is about 64 numbers
     if quiet:
-        return collection.changed * row >= threshold
-    return collection.changed * row >= max(8 * threshold, collection.indexed * row // 2)
+        return bool(collection.changed * row >= threshold)
+    return bool(collection.changed * row >= max(8 * threshold, collection.indexed * row // 2))
 
 
 def _lock(folder: Path) -> int:
