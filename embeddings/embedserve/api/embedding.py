@@ -83,14 +83,14 @@ async def embed(request: Request, wanted: Wanted) -> Answer:
     """Embed what is wanted. Raises RequestError, ServiceError."""
     runtime = runtime_of(request)
     start = time.monotonic()
-    model = runtime.find(wanted.model)
-    dimension = prompts.dimension(model.spec, wanted.dimensions)
     truncate = wanted.truncate if wanted.truncate is not None else runtime.settings.overlong == "truncate"
-    prefix = _prefix(wanted, model.spec, runtime.settings.default_prompt)
-    if wanted.texts is not None:
-        result = await model.engine.embed(wanted.texts, prefix=prefix, dimension=dimension, truncate=truncate)
-    else:
-        result = await model.engine.embed_ids(wanted.ids or [], dimension=dimension, truncate=truncate)
+    async with runtime.use(wanted.model) as model:
+        dimension = prompts.dimension(model.spec, wanted.dimensions)
+        prefix = _prefix(wanted, model.spec, runtime.settings.default_prompt)
+        if wanted.texts is not None:
+            result = await model.engine.embed(wanted.texts, prefix=prefix, dimension=dimension, truncate=truncate)
+        else:
+            result = await model.engine.embed_ids(wanted.ids or [], dimension=dimension, truncate=truncate)
     answer = Answer(model, result, time.monotonic() - start)
     obs.event(
         log,

@@ -12,7 +12,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -168,6 +168,11 @@ class Runtime:
         raise ModelNotFound(
             f"model '{name[:200]}' is not served here; served: {served}.{self._why_not(name)}", param="model"
         )
+
+    @contextlib.asynccontextmanager
+    async def use(self, name: str | None) -> AsyncIterator[ServedModel]:
+        """The model of this name, in memory for as long as the block lasts. As `find` raises."""
+        yield self.find(name)
 
     def _why_not(self, name: str) -> str:
         """Why a known model is not served. Asked for once a name: it may look at the disk."""
