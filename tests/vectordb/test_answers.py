@@ -346,7 +346,6 @@ def test_an_unknown_field_is_an_error_that_names_it(http, collection, method, pa
         ("GET", "/telemetry", None, "administration"),
         ("GET", "/cluster/telemetry", None, "administration"),
         ("POST", "/snapshots", None, "snapshots of the whole storage"),
-        ("POST", "{c}/snapshots/upload", None, "upload of snapshots"),
         ("POST", "{c}/points/search/matrix/pairs", {}, "distance matrices"),
         ("GET", "{c}/cluster", None, "cluster and shard"),
         ("PUT", "{c}/points", {"points": [], "shard_key": "a"}, "custom sharding"),

@@ -216,6 +216,50 @@ def test_a_snapshot_that_is_not_one_leaves_the_collection_as_it_is(http, filled,
     assert http.get(f"{filled}/snapshots/..%2f..%2fmeta.json").status_code == 404
 
 
+@pytest.fixture
+def snapshot(http, filled):
+    made = post(http, f"{filled}/snapshots", None)
+    return made, http.get(f"{filled}/snapshots/{made['name']}").content
+
+
+@embedded_only
+def test_an_uploaded_snapshot_becomes_the_collection_on_another_server(snapshot, tmp_path):
+    made, content = snapshot
+    with Embedded(tmp_path / "other") as other, httpx.Client(base_url=other.url, timeout=30) as there:
+        for params in ({}, {"priority": "snapshot", "checksum": made["checksum"]}):
+            files = {"snapshot": (made["name"], content)}
+            reply = there.post("/collections/new/snapshots/upload", params=params, files=files)
+            assert reply.json()["result"] is True, reply.text
+            assert post(there, "/collections/new/points/count", {}) == {"count": 7}
+        assert [path.name for path in (tmp_path / "other").iterdir() if path.name.startswith(".uploaded")] == []
+
+
+@embedded_only
+@pytest.mark.parametrize("damage", ["cut", "foreign", "checksum", "field", "second", "json", "empty", "page"])
+def test_an_upload_that_is_no_snapshot_leaves_the_collection_as_it_is(http, filled, snapshot, damage):
+    _made, content = snapshot
+    part = b'--x\r\nContent-Disposition: form-data; name="%b"; filename="a"\r\n\r\n%b\r\n'
+    parts = [part % (b"snapshot", b"nonsense" if damage == "foreign" else content)]
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    if damage == "field":
+        parts = [part % (b"other", content)]
+    elif damage == "second":
+        parts *= 2
+    elif damage == "empty":
+        parts = []
+    elif damage == "page":
+        headers["origin"] = "https://evil.example"
+    body = b"".join(parts) + (b"" if damage == "cut" else b"--x--\r\n")
+    if damage == "json":
+        headers, body = {"content-type": "application/json"}, b'{"location": "file:///x"}'
+    params = {"checksum": "0" * 64} if damage == "checksum" else {}
+    reply = http.post(f"{filled}/snapshots/upload", params=params, headers=headers, content=body)
+    assert reply.status_code == (403 if damage == "page" else 400), reply.text
+    assert post(http, f"{filled}/points/count", {}) == {"count": 7}
+    form = http.post(f"{filled}/points/count", headers=headers, content=body)
+    assert form.status_code == {"page": 403, "json": 400}.get(damage, 415)  # a form is taken nowhere else
+
+
 @embedded_only
 def test_everything_moves_to_another_server_with_the_clients_own_migrate(url, http, filled, name, tmp_path):
     with Embedded(tmp_path / "other") as other:

@@ -4,6 +4,7 @@
     routes.py      the endpoints; what is not supported answers 501
     body.py        strict reading of JSON: an unknown field is an error, never silently dropped
     schema.py      collection settings and payload indexes: JSON <-> Qdrant Edge
+    upload.py      a file in a multipart body, to disk as it comes
     filters.py     filter JSON -> Qdrant Edge
     points.py      point and query JSON -> Qdrant Edge, results -> JSON
     storage.py     the folder: its lock, the collections in it, the housekeeping in the background

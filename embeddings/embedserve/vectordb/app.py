@@ -32,6 +32,7 @@ from embedserve.vectordb.errors import ApiError, format_error, unsupported, wron
 from embedserve.vectordb.routes import NOT_SERVED, ROUTES, Handler, is_write
 from embedserve.vectordb.storage import Storage
 from embedserve.vectordb.threads import Kind, panics_as_errors, run
+from embedserve.vectordb.upload import Upload
 from embedserve.web.api_key import ApiKey
 from embedserve.web.browser_guard import BrowserGuard
 
@@ -75,6 +76,7 @@ def create_app(
         error_body=_error_body,
         check_host=lambda scope: api_key is None or scope["path"] in OPEN_PATHS,
         allowed_hosts=allowed_hosts,
+        takes_files=lambda scope: scope["path"].endswith("/snapshots/upload"),
     )
     return AccessLog(guarded)
 
@@ -102,7 +104,7 @@ def _answer(
             with panics_as_errors():
                 if request.method in ("POST", "PUT", "PATCH"):
                     async with slots:
-                        result = await handler(storage, call, await _read_json(request, max_body))
+                        result = await handler(storage, call, await _read(request, max_body))
                 else:
                     result = await handler(storage, call, None)
             if isinstance(result, Response):
@@ -138,6 +140,14 @@ async def _written(reply: dict[str, Any]) -> bytes:
     return await run(Kind.READ, lambda: b"".join(big_json.dumps(reply)))
 
 
+async def _read(request: Request, max_body: int) -> Any:
+    """The JSON, or a file that is not read yet: the guard lets one pass only where it is expected."""
+    content_type = request.headers.get("content-type", "")
+    if content_type.lower().startswith("multipart/form-data"):
+        return Upload(content_type, request.stream())
+    return await _read_json(request, max_body)
+
+
 async def _read_json(request: Request, limit: int) -> Any:
     too_large = ApiError(413, f"Payload error: JSON payload is larger than allowed (limit: {limit} bytes)")
     if int(request.headers.get("content-length", 0)) > limit:
@@ -171,7 +181,7 @@ def _call(request: Request) -> Call:
         raise wrong_input(f"unknown query parameter `{min(unknown)}`")
     if request.query_params.get("wait", "true") not in ("true", "false"):
         raise wrong_input("the query parameter `wait` must be true or false")
-    return Call(dict(request.path_params), request.query_params.get("wait") == "true")
+    return Call(dict(request.path_params), request.query_params.get("wait") == "true", dict(request.query_params))
 
 
 async def _unknown(request: Request, _error: Exception | None = None) -> Response:

@@ -8,10 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Call:
-    """`params`: the variables of the path. `waits`: the client asks to be answered when the write is done."""
+    """`params`: the variables of the path. `waits`: the client asks to be answered when the write is done.
+
+    `query`: the other query parameters, of which only an upload uses some.
+    """
 
     params: dict[str, str] = field(default_factory=dict)
     waits: bool = False
+    query: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -25,7 +25,6 @@ NOT_SERVED = [
         r"/(telemetry|metrics|cluster/.*|issues|locks|quotas|audit.*)": "service administration",
         r"/snapshots?(/.*)?": "snapshots of the whole storage; make one of each collection",
         r"/collections/[^/]+/shards/.*/snapshots?(/.*)?": "snapshots of a shard; make one of the collection",
-        r"/collections/[^/]+/snapshots/upload": "upload of snapshots; use PUT snapshots/recover with a location",
         r"/collections/[^/]+/(cluster|shards|optimizations|vectors)(/.*)?": "cluster and shard administration",
         r"/collections/[^/]+/points/search/matrix/.*": "distance matrices",
     }.items()
@@ -69,6 +68,7 @@ _WRITES: list[tuple[str, str, Handler]] = [
     ("POST", _SNAPSHOTS, snapshots.create),
     ("DELETE", _SNAPSHOTS + "/{snapshot}", snapshots.delete),
     ("PUT", _SNAPSHOTS + "/recover", snapshots.recover),
+    ("POST", _SNAPSHOTS + "/upload", snapshots.upload),
 ]
 _GETS: list[tuple[str, Handler]] = [
     ("/collections", collections.list_collections),

@@ -14,6 +14,8 @@ import shutil
 import tarfile
 import tempfile
 import urllib.request
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
@@ -25,11 +27,12 @@ from embedserve.vectordb.body import Fields, one_of
 from embedserve.vectordb.call import Call
 from embedserve.vectordb.collection import Collection
 from embedserve.vectordb.collection_handlers import check_name
-from embedserve.vectordb.errors import ApiError, wrong_input
+from embedserve.vectordb.errors import ApiError, format_error, wrong_input
 from embedserve.vectordb.files import check_space, replace_json
 from embedserve.vectordb.marks import GENERATION, MARK, META, remove
 from embedserve.vectordb.storage import Storage
 from embedserve.vectordb.threads import in_thread
+from embedserve.vectordb.upload import Upload
 
 _NAME = re.compile(r"[\w.-]{1,200}\.snapshot")
 _UNSAFE = re.compile(r"[^\w.-]")
@@ -116,10 +119,39 @@ async def recover(storage: Storage, call: Call, body: Any) -> Any:
     one_of(fields.take("priority", str, "snapshot"), _PRIORITIES, "body.priority")
     key = fields.take("api_key", str)
     fields.done()
-    name = storage.aliases.resolve(call.name)
+    return await _restore(storage, call.name, partial(_unpack, storage, location, key, checksum))
+
+
+async def upload(storage: Storage, call: Call, body: Any) -> Any:
+    """As `recover`, from a file `snapshot` in a multipart/form-data body; ?priority= and ?checksum= as there."""
+    check_name(call.name)
+    one_of(call.query.get("priority", "snapshot"), _PRIORITIES, "priority")
+    if not isinstance(body, Upload):
+        raise format_error("expected multipart/form-data with a file `snapshot`")
+    with tempfile.NamedTemporaryFile(prefix=".uploaded-", dir=storage.folder) as file:
+        await body.write_to(_Spaced(file.file, storage))  # type: ignore[arg-type]
+        checksum = call.query.get("checksum")
+        return await _restore(storage, call.name, partial(_unpack_file, storage, Path(file.name), checksum))
+
+
+class _Spaced:
+    """A file that looks at the free space before it grows."""
+
+    def __init__(self, file: IO[bytes], storage: Storage) -> None:
+        self._file, self._storage = file, storage
+        self.flush = file.flush
+
+    def write(self, block: bytes) -> int:
+        check_space(self._storage.folder, self._storage.reserve + len(block))
+        return self._file.write(block)
+
+
+async def _restore(storage: Storage, alias: str, unpack: Callable[[str, Path], None]) -> bool:
+    """`unpack(name, folder)` fills a new folder, which takes the place of the collection; on an error it stays."""
+    name = storage.aliases.resolve(alias)
     folder = await in_thread(storage.new_folder)
     try:
-        await in_thread(_unpack, storage, location, key, checksum, name, folder)
+        await in_thread(unpack, name, folder)
         await storage.adopt(name, folder)
     except BaseException:
         if storage.exists(name) and storage.get(name).folder == folder:
@@ -132,11 +164,14 @@ async def recover(storage: Storage, call: Call, body: Any) -> Any:
 def _unpack(storage: Storage, location: str, key: str | None, checksum: str | None, name: str, folder: Path) -> None:
     with tempfile.NamedTemporaryFile(prefix=".fetched-", dir=storage.folder) as copy:
         fetched = _fetch(storage, location, key, copy.file)
-        path = Path(copy.name) if fetched is None else fetched
-        if checksum is not None and checksum != _sha256(path):
-            raise wrong_input("Snapshot checksum mismatch: the file is not the one that was meant")
-        check_space(storage.folder, storage.reserve + path.stat().st_size)
-        _extract(path, name, folder)
+        _unpack_file(storage, Path(copy.name) if fetched is None else fetched, checksum, name, folder)
+
+
+def _unpack_file(storage: Storage, path: Path, checksum: str | None, name: str, folder: Path) -> None:
+    if checksum is not None and checksum != _sha256(path):
+        raise wrong_input("Snapshot checksum mismatch: the file is not the one that was meant")
+    check_space(storage.folder, storage.reserve + path.stat().st_size)
+    _extract(path, name, folder)
 
 
 def _fetch(storage: Storage, location: str, key: str | None, copy: IO[bytes]) -> Path | None:

@@ -10,7 +10,7 @@ Three checks on the headers, before anything reads the body:
   It must be the server's own or a listed one. (Listing one does not make the answers readable for its pages:
   that is starlette's CORSMiddleware, to be put around this.)
 - Content-Type: a form can send text/plain without asking first; JSON it cannot. So whatever has a body and
-  may change data must say that it is JSON.
+  may change data must say that it is JSON; where files are taken, it may be a form, and the Origin decides.
 
 It knows nothing of keys, routes and error shapes.
 """
@@ -31,7 +31,8 @@ _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 class BrowserGuard:
-    """Middleware. `check_host(scope)`: whether the first check is made for this request.
+    """Middleware. `check_host(scope)`: whether the first check is made for this request. `takes_files(scope)`: whether
+    multipart/form-data is taken too.
 
     `allowed_hosts` are further Host names without port, `allowed_origins` are like https://a.example:8443; a
     ValueError names an entry that is not one.
@@ -45,10 +46,12 @@ class BrowserGuard:
         check_host: Callable[[Scope], bool] = lambda _scope: True,
         allowed_hosts: Iterable[str] = (),
         allowed_origins: Iterable[str] = (),
+        takes_files: Callable[[Scope], bool] = lambda _scope: False,
     ) -> None:
         self.app = app
         self.error_body = error_body
         self.check_host = check_host
+        self.takes_files = takes_files
         self.hosts = frozenset(_host_entry(name) for name in allowed_hosts)
         self.origins = frozenset(_origin_entry(origin) for origin in allowed_origins)
 
@@ -78,7 +81,9 @@ class BrowserGuard:
                 )
         if scope["type"] == "http" and scope["method"] in _CHANGING and _has_body(headers):
             media = headers.get(b"content-type", [""])[0].partition(";")[0].strip().lower()
-            if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+            file = media == "multipart/form-data" and self.takes_files(scope)
+            json = media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
+            if not (json or file):
                 return UnsupportedMediaType(f"Content-Type must be application/json, not {media or 'missing'!r}")
         return None
 
