@@ -43,7 +43,8 @@ def test_an_agent_lists_the_tools_searches_and_reads_the_status(indexed: tuple[P
     async def talk() -> None:
         async with Client(server(options, root / "src")) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-            assert tools.keys() == {"search_code", "index_status"}
+            assert tools.keys() == {"search_code", "find_related", "outline", "index_status"}
+            assert "search_code first" in (client.instructions or "")
             assert tools["search_code"].input_schema["required"] == ["query"]
             found = await client.call_tool("search_code", {"query": "what banana makes", "limit": 2})
             assert not found.is_error
@@ -94,11 +95,10 @@ def test_what_does_not_fit_the_budget_is_named_and_never_cut(indexed: tuple[Path
 
 
 def test_code_with_fences_stays_inside_its_own() -> None:
-    from embedserve.indexing.search import Hit
-    from embedserve.mcp import _shown
+    from embedserve.mcp.packing import fenced
 
-    lines = _shown(Hit("a.md", 1, 3, 0.5, "````\ncode\n````")).splitlines()
-    assert lines[1] == lines[-1] == "`" * 5
+    lines = fenced("````\ncode\n````").splitlines()
+    assert lines[0] == lines[-1] == "`" * 5
 
 
 def test_nothing_but_the_protocol_goes_to_stdout(indexed: tuple[Path, list[str]]) -> None:

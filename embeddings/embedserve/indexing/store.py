@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -243,6 +243,16 @@ class Store:
             body["score_threshold"] = min_score
         answer = await self.qdrant.call("POST", self._path("/points/query"), body)
         return list(answer["points"])
+
+    async def with_text(self, text: str, most: int) -> AsyncIterator[dict[str, Any]]:
+        """The payloads of up to `most` chunks whose text has `text`, or (where the store has a text index) its words:
+        the caller looks again."""
+        must = [_match("type", "chunk"), {"key": "text", "match": {"text": text}}]
+        async for payload in self._scroll(must, True):
+            yield payload
+            most -= 1
+            if most == 0:
+                return
 
     async def drop(self) -> bool:
         """Delete the index; False: there was none. Raises IndexingFailed for a collection that is not ours."""

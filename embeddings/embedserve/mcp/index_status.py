@@ -1,0 +1,30 @@
+"""The tool `index_status`: what is indexed, with what, and when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from mcp.server.mcpserver import MCPServer
+
+from embedserve.indexing.search import indexed
+from embedserve.mcp.opened import Opener
+
+
+def add_to(server: MCPServer[Any], opener: Opener) -> None:
+    @server.tool()
+    async def index_status() -> dict[str, Any]:
+        """Which workspace is indexed, with which model, how many chunks, and whether indexing was completed."""
+        async with opener.open() as (store, _embedder):
+            status = await indexed(store)
+        updated = status.updated_at
+        return {
+            "workspace": store.workspace,
+            "collection": status.collection,
+            "files": status.files,
+            "chunks": status.points,
+            "dimension": status.dimension,
+            "model": status.model,
+            "complete": status.complete,
+            "updated_at": datetime.fromtimestamp(updated, UTC).isoformat(timespec="seconds") if updated else None,
+        }

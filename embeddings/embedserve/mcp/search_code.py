@@ -1,0 +1,41 @@
+"""The tool `search_code`: a question in words -> the code that answers it, packed into a budget of tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+from embedserve.indexing.search import Hit, Query, indexed, search
+from embedserve.mcp.opened import Opener, checked
+from embedserve.mcp.packing import fenced, packed
+
+MOST_RESULTS = 50
+
+
+def add_to(server: MCPServer[Any], opener: Opener) -> None:
+    @server.tool(structured_output=False)
+    async def search_code(
+        query: Annotated[str, Field(description="What the code does, in words")],
+        path_prefix: Annotated[str, Field(description="Only below this folder of the workspace")] = "",
+        language: Annotated[str | None, Field(description="Only this language, such as python or ts")] = None,
+        limit: Annotated[int, Field(description=f"Most results, from 1 to {MOST_RESULTS}")] = 10,
+        min_score: Annotated[float | None, Field(description="Only scores of at least this")] = None,
+        max_tokens: Annotated[int, Field(description="Most tokens of the answer, about; 0: no bound")] = 0,
+    ) -> str:
+        """Find code by meaning: call this first. Gives path:lines, a similarity score and the code, the best first."""
+        checked("limit", limit, 1, MOST_RESULTS)
+        if max_tokens < 0:
+            raise ToolError(f"max_tokens is {max_tokens}; give a positive number, or 0 for no bound")
+        async with opener.open() as (store, embedder):
+            hits = await search(store, embedder, Query(query, limit, min_score, path_prefix, language))
+            status = await indexed(store)
+        warning = "" if status.complete is not False else "(indexing is not complete: there may be more)\n\n"
+        return warning + (packed(map(_block, hits), max_tokens) or "nothing found")
+
+
+def _block(hit: Hit) -> tuple[str, str]:
+    place = f"{hit.path}:{hit.start_line}-{hit.end_line}"
+    return place, f"{place} (score {hit.score:.3f})\n{fenced(hit.code)}"
