@@ -5,6 +5,7 @@ import sqlite3
 import numpy as np
 import pytest
 
+from embedserve.engine import cache as cache_module
 from embedserve.engine.cache import DiskCache, EmbeddingCache, MemoryCache, VectorOrigin, key_of, open_cache
 
 ORIGIN = VectorOrigin("m", "rev", "fake 1", "fp32", "a", "cpu x86_64")
@@ -158,3 +159,21 @@ def test_a_file_that_another_process_holds_is_not_set_aside(tmp_path, mode):
     assert cache.get_many(keys(1, salt=9))
     cache.close()
     assert not list(tmp_path.glob("*.broken*"))
+
+
+def test_what_single_searches_leave_is_written_together_and_close_waits_for_no_company(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "_GATHER", 30.0)
+    cache = DiskCache(tmp_path / "c.sqlite", 10**8)
+    stored = []
+    store = cache._store
+    cache._store = lambda pairs: (stored.append(len(pairs)), store(pairs))
+    for key in keys(20):
+        cache.put_many([key], [b"x" * 32])
+    assert cache.flush(10)
+    assert stored == [20]
+    cache.put_many(keys(1, salt=1), [b"x" * 32])
+    cache.close()
+    assert sum(stored) == 21
+    again = DiskCache(tmp_path / "c.sqlite", 10**8)
+    assert len(again.get_many([*keys(20), *keys(1, salt=1)])) == 21
+    again.close()

@@ -266,3 +266,42 @@ def test_scores_stay_as_they_are_and_a_score_of_zero_is_one():
             await engine.close()
 
     assert asyncio.run(body())[:, 0].tolist() == [0, 4, -2]
+
+
+def tokenising_threads(engine):
+    """A list that gets the name of the thread of each call of the tokenizer."""
+    names, encode = [], engine.tokenizer.encode
+
+    def noted(texts, max_tokens):
+        names.append(threading.current_thread().name)
+        return encode(texts, max_tokens)
+
+    engine.tokenizer.encode = noted
+    return names
+
+
+def test_a_short_text_makes_no_hop_and_a_long_one_leaves_the_loop_to_others():
+    async def test(engine):
+        names = tokenising_threads(engine)
+        await engine.embed(["a search"])
+        await engine.embed(["x" * 2000])
+        await engine.embed(["y" * 5000])
+        main, small, large = names
+        assert main == threading.current_thread().name
+        assert small.startswith("tokenise-small")
+        assert large.startswith("tokenise_")
+
+    with_engine(test)
+
+
+def test_after_a_slow_step_on_the_loop_the_next_ones_go_to_a_thread(monkeypatch):
+    monkeypatch.setattr("embedserve.engine.engine._SLOW_STEP", 0.0)
+
+    async def test(engine):
+        names = tokenising_threads(engine)
+        await engine.embed(["a search"])
+        await engine.embed(["another"])
+        assert names[0] == threading.current_thread().name
+        assert names[1].startswith("tokenise-small")
+
+    with_engine(test)

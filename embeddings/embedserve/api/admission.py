@@ -16,7 +16,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,8 +30,8 @@ _GRACE = 5.0  # seconds before the least rate counts
 _LEAST_RATE = 16 * 1024  # bytes a second over the whole body
 _CHUNK = 64 * 1024  # of a reply: what one write hands to the transport
 _UNREAD_REPLIES = 64 * 1024 * 1024
+_WATCH_AFTER = 0.05  # seconds
 
-_T = TypeVar("_T")
 Refuse = Callable[[Send, EmbedServeError], Awaitable[None]]
 
 
@@ -93,18 +92,20 @@ class AdmissionMiddleware:
         self.admission.enter(small=small)
         try:
             await body.read(until=_PRE_READ)
-            # Once the body is complete, receive() returns only when the client leaves.
-            await _unless_left(self.ready(), body)
-            waited = await _unless_left(self.admission.acquire(small=small), body)
+            async with _UnlessLeft(body):
+                await self.ready()
+                waited = await self.admission.acquire(small=small)
         finally:
             self.admission.leave(small=small)
-        obs.QUEUE_SECONDS.observe(waited)
-        scope.setdefault("state", {})["waited"] = waited  # for the request's log line
         slot = _Slot(self.admission, small)
         try:
+            obs.QUEUE_SECONDS.observe(waited)
+            # For the request's log line and the collector.
+            scope.setdefault("state", {}).update(waited=waited, small=small)
             await body.read(until=None)
             reply = _Reply(self, send, slot)
-            await _unless_left(self.app(scope, body.replay, reply), body)
+            async with _UnlessLeft(body):
+                await self.app(scope, body.replay, reply)
             if self.unread < _UNREAD_REPLIES:
                 slot.give_back()
             await reply.write()
@@ -228,19 +229,39 @@ class _Reply:
             await self.send(message)
 
 
-async def _unless_left(work: Awaitable[_T], body: _Body) -> _T:
-    """Await `work`; cancel it and raise ClientLeft when the client leaves first."""
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(body.left())
-    try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientLeft
-    finally:
-        for one in (task, watch):
-            one.cancel()
-        await asyncio.gather(task, watch, return_exceptions=True)
+class _UnlessLeft:
+    """`async with`: ends the block with ClientLeft when the client leaves meanwhile.
+
+    Once the body is complete, receive() returns only then. That wait is a task, begun after `_WATCH_AFTER`: most
+    requests are answered before, and a client that has left by then is seen at once.
+    """
+
+    def __init__(self, body: _Body) -> None:
+        self.body = body
+        self._watch: asyncio.Task[None] | None = None
+        self._left = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._begin)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+        # As asyncio.timeout: a cancellation from outside, at the same moment, stays one.
+        if self._left and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise ClientLeft from None
+
+    def _begin(self) -> None:
+        self._watch = asyncio.ensure_future(self._wait())
+
+    async def _wait(self) -> None:
+        await self.body.left()
+        self._left = True
+        self._task.cancel()
 
 
 def _content_length(scope: Scope) -> int | None:

@@ -30,8 +30,10 @@ log = logging.getLogger(__name__)
 _SCHEMA = 1
 _ROW_OVERHEAD = 120  # bytes of an LRU entry besides its floats: dict slot, key, array header
 _LOOKUP = 400  # keys in one SELECT
-_READ_WAIT = 0.25  # seconds that a lookup waits for another process's lock: a miss costs less than a long wait
+READ_WAIT = 0.25  # seconds that a lookup waits for another process's lock: a miss costs less than a long wait
 _WRITE_WAIT = 5.0
+_TOGETHER = 64  # batches of vectors in one transaction
+_GATHER = 0.2  # seconds that the writer waits for company: one transaction instead of one for each search
 _DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
 
@@ -98,6 +100,7 @@ class DiskCache:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._queue: queue.Queue[tuple[list[bytes], list[bytes]] | threading.Event | None] = queue.Queue(maxsize=256)
+        self._hurry = threading.Event()  # somebody waits for the writer, or much is queued
         self._broken = False
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -112,8 +115,9 @@ class DiskCache:
         self._writer = threading.Thread(target=self._write, name="cache-writer", daemon=True)
         self._writer.start()
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The vectors' bytes by key, as far as they are there."""
+    def get_many(self, keys: Sequence[bytes], wait: float = READ_WAIT) -> dict[bytes, bytes]:
+        """The vectors' bytes by key, as far as they are there. wait: seconds for another process's lock, of which the
+        first lookup of a thread decides."""
         found: dict[bytes, bytes] = {}
         if self._broken:
             return found
@@ -122,7 +126,7 @@ class DiskCache:
                 part = keys[start : start + _LOOKUP]
                 marks = ",".join("?" * len(part))
                 found.update(
-                    self._connection().execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
+                    self._connection(wait).execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
                 )
         except sqlite3.Error as error:
             self._give_up(error)
@@ -134,6 +138,8 @@ class DiskCache:
             self._queue.put_nowait((keys, rows))
         except queue.Full:
             log.debug("cache writer is behind: %d vectors not kept", len(keys))
+        if self._queue.qsize() > _TOGETHER:
+            self._hurry.set()
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until what was queued is on disk."""
@@ -142,12 +148,14 @@ class DiskCache:
             self._queue.put(written, timeout=timeout)
         except queue.Full:
             return False
+        self._hurry.set()
         return written.wait(timeout)
 
     def close(self) -> None:
         """Write what is queued and close the file."""
         try:
             self._queue.put(None, timeout=5)
+            self._hurry.set()
             self._writer.join(10)
         except queue.Full:
             pass
@@ -155,7 +163,7 @@ class DiskCache:
             connection.close()
         self._connections.clear()
 
-    def _connection(self, wait: float = _READ_WAIT) -> sqlite3.Connection:
+    def _connection(self, wait: float = READ_WAIT) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self.path, timeout=wait, check_same_thread=False, isolation_level=None)
@@ -171,10 +179,13 @@ class DiskCache:
     def _write(self) -> None:
         while True:
             work = [self._queue.get()]
-            while len(work) < 64:  # one transaction for what has come meanwhile
+            if isinstance(work[0], tuple):
+                self._hurry.wait(_GATHER)
+            while len(work) < _TOGETHER:  # one transaction for what has come meanwhile
                 try:
                     work.append(self._queue.get_nowait())
                 except queue.Empty:
+                    self._hurry.clear()
                     break
             pairs = [pair for job in work if isinstance(job, tuple) for pair in zip(*job, strict=True)]
             if pairs and not self._broken:
@@ -273,8 +284,8 @@ class EmbeddingCache:
     def key(self, ids: TokenIds) -> bytes:
         return key_of(self.space, ids)
 
-    def get_many(self, keys: Sequence[bytes]) -> tuple[list[Vectors | None], int, int]:
-        """(vectors or None in the order of `keys`, hits in memory, hits on disk)."""
+    def get_many(self, keys: Sequence[bytes], wait: float = READ_WAIT) -> tuple[list[Vectors | None], int, int]:
+        """(vectors or None in the order of `keys`, hits in memory, hits on disk). wait: as DiskCache.get_many."""
         rows = self.memory.get_many(keys)
         missing = [key for key, row in zip(keys, rows, strict=True) if row is None]
         in_memory = len(keys) - len(missing)
@@ -282,7 +293,7 @@ class EmbeddingCache:
             return rows, in_memory, 0
         found = {
             key: np.frombuffer(blob, dtype="<f4")
-            for key, blob in self.disk.get_many(missing).items()
+            for key, blob in self.disk.get_many(missing, wait).items()
             if len(blob) == 4 * self.dimension
         }
         self.memory.put_many(list(found), list(found.values()))

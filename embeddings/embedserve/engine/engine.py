@@ -1,8 +1,9 @@
 """One served model: texts or token ids in, unit vectors and exact token counts out.
 
-One hop to a thread does all that a request needs before it is computed: tokenise, look in the cache, put the rest into
-the backlog. Small requests have a thread of their own, so that a search never waits behind a scan's megabytes; large
-ones are tokenised in steps. Cancelling `embed` drops the request's texts.
+One step does all that a request needs before it is computed: tokenise, look in the cache, put the rest into the
+backlog. A short text's step is on the event loop, unless the disk was slow lately; others hop to a thread. Small
+requests have a thread of their own, so that a search never waits behind a scan's megabytes; large ones are tokenised
+in steps. Cancelling `embed` drops the request's texts.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ import numpy as np
 from embedserve import observability as obs
 from embedserve.backends.base import Backend, TokenIds, Vectors
 from embedserve.engine.backlog import Backlog, Item, Job
-from embedserve.engine.cache import EmbeddingCache, key_of
+from embedserve.engine.cache import READ_WAIT, EmbeddingCache, key_of
 from embedserve.engine.crew import Crew
 from embedserve.engine.memory import MemoryGovernor
-from embedserve.engine.small import are_small_ids, are_small_texts
+from embedserve.engine.small import are_inline_texts, are_small_ids, are_small_texts
 from embedserve.engine.worker import unit_rows
 from embedserve.errors import ContextLengthExceeded, InvalidRequest, NotReady
 
 log = logging.getLogger(__name__)
 
 _ENCODE_AT_ONCE = 256
+_SLOW_STEP = 0.02  # seconds on the event loop: a slow disk, or a tokenizer's unlucky text
+_SLOW_FOR = 30.0  # seconds without steps on the event loop after a slow one
 _ASSEMBLE_INLINE = 32 * 1024  # floats of an answer that are put together on the event loop
 _PATIENCE = 30.0  # seconds for the running batches, at close
 _FOREIGN = (
@@ -142,6 +145,7 @@ class Engine:
         self._small_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenise-small")
         self._warned_overlong = False
         self._dropped_seen = 0
+        self._slow_until = 0.0
         self.warm = False
 
     async def start(self) -> None:
@@ -184,7 +188,8 @@ class Engine:
         self._refuse_unless(scores=False)
         small = are_small_texts(texts)
         if small:
-            return await self._embed(lambda: self._encode(texts, prefix, truncate, 0), dimension, small)
+            inline = are_inline_texts([prefix, *texts])
+            return await self._embed(lambda: self._encode(texts, prefix, truncate, 0), dimension, small, inline)
         loop = asyncio.get_running_loop()
         encoded = _Encoded([], 0)
         for start in range(0, len(texts), _ENCODE_AT_ONCE):  # in steps: one whose client left stops here
@@ -230,12 +235,17 @@ class Engine:
             encoded += await loop.run_in_executor(self._threads, self._pair, query, part, truncate, start)
         return await self._embed(lambda: encoded, None, False)
 
-    async def _embed(self, encode: Callable[[], _Encoded], dimension: int | None, small: bool) -> Embedded:
+    async def _embed(
+        self, encode: Callable[[], _Encoded], dimension: int | None, small: bool, inline: bool = False
+    ) -> Embedded:
         loop = asyncio.get_running_loop()
         request = _Request(loop, loop.create_future())
         thread = self._small_thread if small else self._threads
         try:
-            found = await loop.run_in_executor(thread, self._begin, request, encode)
+            if inline and time.monotonic() >= self._slow_until and self.backlog.closed is None:
+                found = self._begin_inline(request, encode)
+            else:
+                found = await loop.run_in_executor(thread, self._begin, request, encode)
             if request.job is not None:
                 computed = iter(await request.future)
                 rows = [next(computed) if row is None else row for row in found.rows]
@@ -261,8 +271,17 @@ class Engine:
             vectors = await loop.run_in_executor(thread, _assemble, rows, found.inverse, dimension)
         return Embedded(vectors, found.tokens, found.truncated, found.cached)
 
-    def _begin(self, request: _Request, encode: Callable[[], _Encoded]) -> _Found:
-        """In a thread: tokenise, look up, submit what is missing."""
+    def _begin_inline(self, request: _Request, encode: Callable[[], _Encoded]) -> _Found:
+        """`_begin` on the event loop. It waits for no other process's lock on the cache."""
+        start = time.monotonic()
+        found = self._begin(request, encode, wait=0.0)
+        end = time.monotonic()
+        if end - start > _SLOW_STEP:
+            self._slow_until = end + _SLOW_FOR
+        return found
+
+    def _begin(self, request: _Request, encode: Callable[[], _Encoded], wait: float = READ_WAIT) -> _Found:
+        """Tokenise, look up, submit what is missing."""
         encoded = encode()
         ids = encoded.ids
         space = self.cache.space if self.cache else b""
@@ -275,7 +294,7 @@ class Engine:
                 unique.append(text)
             inverse.append(at)
         keys = list(index)
-        rows = self._look_up(keys)
+        rows = self._look_up(keys, wait)
         missing = [i for i, row in enumerate(rows) if row is None]
         if missing and not request.cancelled:
             wanted = [unique[i] for i in missing]
@@ -287,10 +306,10 @@ class Engine:
                 self.backlog.cancel(job)
         return _Found(rows, inverse, sum(map(len, ids)), encoded.cut, len(ids) - len(missing))
 
-    def _look_up(self, keys: list[bytes]) -> list[Vectors | None]:
+    def _look_up(self, keys: list[bytes], wait: float) -> list[Vectors | None]:
         if self.cache is None:
             return [None] * len(keys)
-        rows, in_memory, on_disk = self.cache.get_many(keys)
+        rows, in_memory, on_disk = self.cache.get_many(keys, wait)
         obs.CACHE_HITS.labels("memory").inc(in_memory)
         obs.CACHE_HITS.labels("disk").inc(on_disk)
         obs.CACHE_MISSES.inc(len(keys) - in_memory - on_disk)

@@ -81,8 +81,21 @@ class Admission:
 
     async def acquire(self, *, small: bool) -> float:
         """Take a slot; returns the seconds waited. TooManyRequests after `timeout`."""
-        start = time.monotonic()
         own = self._classes[small]
+        start = time.monotonic()
+        if own.free.locked():
+            await self._wait_for(own)
+        else:
+            await own.free.acquire()  # at once
+        own.active += 1
+        waited = time.monotonic() - start
+        self.stats.admitted += 1
+        self.stats.total += waited
+        self.stats.longest = max(self.stats.longest, waited)
+        self.longest = max(self.longest, waited)
+        return waited
+
+    async def _wait_for(self, own: _Class) -> None:
         try:
             async with asyncio.timeout(self.timeout):
                 await own.free.acquire()
@@ -91,13 +104,6 @@ class Admission:
             raise TooManyRequests(
                 f"no slot became free within {self.timeout:g} s (EMBEDDING_QUEUE_TIMEOUT); the server is overloaded"
             ) from None
-        own.active += 1
-        waited = time.monotonic() - start
-        self.stats.admitted += 1
-        self.stats.total += waited
-        self.stats.longest = max(self.stats.longest, waited)
-        self.longest = max(self.longest, waited)
-        return waited
 
     def release(self, *, small: bool) -> None:
         own = self._classes[small]

@@ -1,0 +1,38 @@
+"""When garbage is collected: after the answer, once for a crowd of searches, at once after a large request."""
+
+import asyncio
+import gc
+
+from embedserve.api import collector
+from embedserve.api.collector import GcMiddleware
+from embedserve.api.declare import EMBEDS, Declared, note
+
+
+async def answered(middleware, small):
+    scope = {"type": "http", "state": {"small": small}}
+    note(scope, Declared("/v1/embeddings", EMBEDS))
+    await middleware(scope, None, None)
+
+
+def test_searches_share_one_collection_and_a_large_request_has_its_own(monkeypatch):
+    collections = []
+    monkeypatch.setattr(gc, "collect", lambda: collections.append(1))
+    monkeypatch.setattr(collector, "_SHARED_AFTER", 0.02)
+
+    async def app(_scope, _receive, _send):
+        pass
+
+    async def body():
+        middleware = GcMiddleware(app, frozen=lambda: True)
+        for _ in range(50):
+            await answered(middleware, small=True)
+        assert not collections  # never between a request and its answer
+        await asyncio.sleep(0.1)
+        assert len(collections) == 1
+        await answered(middleware, small=True)
+        await answered(middleware, small=False)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        assert len(collections) == 2  # the large one's was the small one's too
+
+    asyncio.run(body())
