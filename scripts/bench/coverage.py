@@ -80,7 +80,7 @@ def main() -> int:
             totals.skipped[error.reason] += 1
             continue
         began = time.perf_counter()
-        cut = chunk_text(file.relative, loaded.text, file.language, args.window, loaded.generated)
+        cut = chunk_text(file.relative, loaded.text, loaded.language, args.window, loaded.generated)
         seconds = time.perf_counter() - began
         totals.seconds += seconds
         totals.slowest = max(totals.slowest, (seconds, file.relative))

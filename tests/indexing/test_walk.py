@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from embedserve.errors import SetupError
+from embedserve.indexing.ignore import Chosen
 from embedserve.indexing.walk import Walk, walk, wanted
 
 
@@ -112,7 +116,7 @@ def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_odd_line_of_an_ignore_file_spoils_no_other_one(tmp_path: Path, judge: str) -> None:
     """Git is the judge. Once `[z-a]` ended the index with a traceback, and a BOM disabled the first pattern."""
-    write(tmp_path, "a.py", "first.py", "build/b.py", "num3.py", "numx.py", "pkg/c.py", "tail.py", "kept.py")
+    write(tmp_path, "a.py", "first.py", "build/b.py", "num3.py", "numx.py", "pkg/c.py", "tail.py", "kept.py", "z.py")
     lines = "\ufefffirst.py\r\n[z-a].py\n!\n\\\nbuild/\nnum[[:digit:]].py\n*.log\x0cx\ntail.py\n"
     (tmp_path / ".gitignore").write_bytes(lines.encode())
     (tmp_path / ".kilocodeignore").write_text("kept.py\n")
@@ -124,8 +128,8 @@ def test_an_odd_line_of_an_ignore_file_spoils_no_other_one(tmp_path: Path, judge
     assert set(names(found)) == set(listed.stdout.decode().split()) - {"kept.py"}
     assert set(names(found)) == {"a.py", "numx.py", "pkg/c.py"}
     said = len([warning for warning in found.warnings if "is no pattern; this line is not applied" in warning])
-    assert said == (0 if judge == "git" else 3)
-    assert found.skipped[".gitignore"] == 3
+    assert said == (0 if judge == "git" else 2)  # `[z-a]` is a pattern: it matches z
+    assert found.skipped[".gitignore"] == 4
     assert found.skipped[".kilocodeignore"] == 1
 
 
@@ -212,3 +216,63 @@ def test_a_script_without_a_suffix_is_known_by_its_first_line(tmp_path: Path, ju
     os.mkfifo(tmp_path / "pipe")  # opening it would hang
     found = walk(str(tmp_path))
     assert [(file.relative, file.language.name) for file in found.files] == [("run", SHEBANGS[first_line])]
+
+
+def test_include_and_exclude_choose_files_as_gitignore_patterns_do(tmp_path: Path, judge: str) -> None:
+    git(tmp_path, "init", "-q")
+    write(tmp_path, "a.py", "a.ts", "docs/b.py", "docs/deep/c.py", "src/d.py", "src/e.md", "ignored.py")
+    (tmp_path / ".gitignore").write_text("ignored.py\n")
+    found = walk(str(tmp_path), None, Chosen(["*.py"], ["docs/", "!docs/deep/"]))
+    assert names(found) == ["a.py", "src/d.py"]
+    assert found.skipped["not of --include"] == 2
+    assert names(walk(str(tmp_path), None, Chosen(["/src/", "*.ts"]))) == ["a.ts", "src/d.py", "src/e.md"]
+    assert names(walk(str(tmp_path), {"docs/deep", "src"}, Chosen([], ["deep/"]))) == ["src/d.py", "src/e.md"]
+    with pytest.raises(SetupError, match=r"--exclude '\[ab' can match nothing"):
+        Chosen([], ["[ab"])
+
+
+def test_a_file_embedserveignore_is_the_lasting_choice(tmp_path: Path, judge: str) -> None:
+    git(tmp_path, "init", "-q")
+    write(tmp_path, "a.py", "big/b.py")
+    (tmp_path / ".embedserveignore").write_text("big/\n")
+    found = walk(str(tmp_path))
+    assert names(found) == ["a.py"]
+    assert wanted(str(tmp_path), {"a.py", "big/b.py"}) == {"a.py"}
+
+
+# Names and patterns from a small alphabet, so that they meet often.
+PART = st.text("ab*?", min_size=1, max_size=3)
+PATTERN = st.builds(
+    lambda negated, root, parts, tail: negated + root + "/".join(parts) + tail,
+    st.sampled_from(["", "", "", "!"]),
+    st.sampled_from(["", "", "/", "**/"]),
+    st.lists(
+        st.one_of(PART, st.sampled_from(["**", "a.py", "[ab]", "[!a]*", "[[:alpha:]]b", "\\a", "b.py", "*.py"])),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from(["", "", "/", "/**", " ", "\\ "]),
+)
+FOLDER = st.text("ab", min_size=1, max_size=2)
+FILE = st.builds(
+    lambda folders, name: "/".join([*folders, name]),
+    st.lists(FOLDER, max_size=3),
+    st.sampled_from(["a.py", "b.py", "ab.py"]),
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PATTERN, min_size=1, max_size=5), st.lists(PATTERN, max_size=3), st.sets(FILE, min_size=1, max_size=12))
+def test_our_own_rules_leave_out_what_git_leaves_out(
+    tmp_path_factory: pytest.TempPathFactory, top: list[str], inner: list[str], files: set[str]
+) -> None:
+    root = tmp_path_factory.mktemp("fuzz")
+    for name in files:
+        write(root, name)
+    (root / ".gitignore").write_text("\n".join(top) + "\n")
+    if (root / "a").is_dir():
+        (root / "a" / ".gitignore").write_text("\n".join(inner) + "\n")
+    ours = names(walk(str(root)))
+    git(root, "init", "-q")
+    listed = [name for name in git(root, "ls-files", "-o", "--exclude-standard") if name.endswith(".py")]
+    assert sorted(ours) == sorted(listed), (top, inner)

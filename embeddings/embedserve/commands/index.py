@@ -24,6 +24,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true", help="go on, and index again whenever files change")
     parser.add_argument("--recreate", action="store_true", help="delete the folder's index first (another model)")
     parser.add_argument("--delete", action="store_true", help="delete the folder's index and do nothing else")
+    parser.add_argument(
+        "--include",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="index only files that match, as in .gitignore ('*.py', 'src/'); several are possible",
+    )
+    parser.add_argument(
+        "--exclude",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="leave out what matches; give it at each run, or write it into a file .embedserveignore once",
+    )
     parser.add_argument("--verbose", action="store_true", help="name each file that is not indexed, and why")
     parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
 
@@ -51,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _main(args: argparse.Namespace, report: Report, display: Display) -> None:
+    from embedserve.indexing.ignore import Chosen
     from embedserve.indexing.sync import Indexer, Report
 
     async with connection(args).open(report.workspace, waiting=display.note) as (store, embedder):
@@ -60,7 +75,7 @@ async def _main(args: argparse.Namespace, report: Report, display: Display) -> N
         if args.recreate:
             await embedder.probe()  # a service that is away must not cost the old index
             await store.drop()
-        indexer = Indexer(store, embedder, display)
+        indexer = Indexer(store, embedder, display, chosen=Chosen(args.include, args.exclude))
         if args.watch:
             from embedserve.indexing.watch import watch
 

@@ -1,4 +1,5 @@
-"""Which paths of a workspace are not indexed: .gitignore, .rooignore, .kilocodeignore and the clients' own rules.
+"""Which paths of a workspace are not indexed: by .gitignore, .embedserveignore, the clients' files and rules, and by
+what a command was asked for (`--include`, `--exclude`).
 
 A path is decided by the deepest .gitignore that has a matching pattern, the last match in a file winning, as
 git does it. Ignore files above the workspace count up to the repository's root (unless they leave out the
@@ -10,32 +11,39 @@ entered, so nothing below it can be brought back.
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import pathspec
+from embedserve.errors import SetupError
+from embedserve.indexing.patterns import Patterns, parsed
 
 # Roo Code's DIRS_TO_IGNORE without `pkg`, where Go keeps its sources.
 # Names are matched against every part of the path inside the workspace.
 _NAMES = "node_modules __pycache__ env venv dist out bundle vendor tmp temp deps Pods"
 IGNORED_NAMES = frozenset(_NAMES.split())
 VENDORED = frozenset({"node_modules", "vendor", "Pods", "venv", "__pycache__"})  # left out even where git lists them
-CLIENTS_FILES = (".rooignore", ".kilocodeignore")  # at the workspace's root
+CLIENTS_FILES = (".embedserveignore", ".rooignore", ".kilocodeignore")  # at the workspace's root
 IGNORED_TAILS = ("target/dependency", "build/dependencies")
 
 
-_POSIX = {
-    "alpha": "a-zA-Z",
-    "digit": "0-9",
-    "alnum": "a-zA-Z0-9",
-    "lower": "a-z",
-    "upper": "A-Z",
-    "xdigit": "0-9a-fA-F",
-    "space": " \t\r\n\v\f",
-    "blank": " \t",
-    "punct": r"""!-/:-@\[-`{-~""",
-}
-_POSIX_CLASS = re.compile(r"\[:(" + "|".join(_POSIX) + r"):\]")
+class Chosen:
+    """What a command was asked for, in the syntax of .gitignore. Nothing in `include` means everything; what
+    `exclude` matches is left out of it. Raises SetupError for what can match nothing."""
+
+    def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        for option, patterns in (("--include", include), ("--exclude", exclude)):
+            for pattern in patterns:
+                if parsed(pattern) is None:
+                    raise SetupError(f"{option} {pattern!r} can match nothing; give patterns as in .gitignore")
+        self._include, self._exclude = Patterns(include), Patterns(exclude)
+
+    def leaves_out(self, relative: str, is_folder: bool) -> str | None:
+        """Why a path is left out, or None. No folder is for want of `--include`: files in it may be meant."""
+        if self._exclude.covers(relative, is_folder):
+            return "--exclude"
+        if self._include and not is_folder and not self._include.covers(relative, False):
+            return "not of --include"
+        return None
 
 
 @dataclass
@@ -43,10 +51,11 @@ class Rules:
     """The ignore files that were met so far. `warnings` collects those that could not be read."""
 
     workspace: str
+    chosen: Chosen = field(default_factory=Chosen)
     warnings: list[str] = field(default_factory=list)
-    _specs: dict[str, pathspec.GitIgnoreSpec | None] = field(default_factory=dict)
+    _specs: dict[str, Patterns | None] = field(default_factory=dict)
     _above: list[str] = field(default_factory=list)  # folders above the workspace, the outermost first
-    _exclude: tuple[str, pathspec.GitIgnoreSpec | None] = ("", None)  # the repository's root, its exclude file
+    _exclude: tuple[str, Patterns | None] = ("", None)  # the repository's root, its exclude file
 
     def __post_init__(self) -> None:
         top = _repository(self.workspace)
@@ -69,12 +78,12 @@ class Rules:
         full = os.path.join(self.workspace, relative)
         if self._by_git(full, self._above + _chain(self.workspace, os.path.dirname(full)), is_folder):
             return ".gitignore"
-        return self.by_client(relative, is_folder)
+        return self.by_choice(relative, is_folder)
 
-    def by_client(self, relative: str, is_folder: bool) -> str | None:
-        """Which client's ignore file leaves it out, or None."""
-        posix = relative.replace(os.sep, "/") + "/" * is_folder
-        return next((name for name, spec in self._clients if spec.match_file(posix)), None)
+    def by_choice(self, relative: str, is_folder: bool) -> str | None:
+        """Which client's ignore file, or which option, leaves it out, or None."""
+        by_file = next((name for name, patterns in self._clients if patterns.covers(relative, is_folder)), None)
+        return by_file or self.chosen.leaves_out(relative, is_folder)
 
     def above(self, relative: str) -> str | None:
         """Why a folder above `relative` is left out, or None."""
@@ -87,26 +96,25 @@ class Rules:
         for base in reversed(bases):
             if base not in self._specs:
                 self._specs[base] = self._read(os.path.join(base, ".gitignore"))
-            verdict = _verdict(self._specs[base], base, full, is_folder)
+            verdict = self._said(self._specs[base], base, full, is_folder)
             if verdict is not None:
                 return verdict
         root, exclude = self._exclude
-        return bool(_verdict(exclude, root, full, is_folder))
+        return bool(self._said(exclude, root, full, is_folder))
 
-    def _parsed(self, path: str, text: str) -> pathspec.GitIgnoreSpec:
+    @staticmethod
+    def _said(patterns: Patterns | None, base: str, full: str, is_folder: bool) -> bool | None:
+        return patterns.verdict(os.path.relpath(full, base), is_folder) if patterns else None
+
+    def _parsed(self, path: str, text: str) -> Patterns:
         """Line by line, as git reads them: a line that is no pattern matches nothing and spoils no other one."""
-        good = []
-        for number, line in enumerate(text.split("\n"), 1):
-            line = _expanded(line.removesuffix("\r"))
-            try:
-                pathspec.GitIgnoreSpec.from_lines([line])
-            except (ValueError, re.error):
+        lines = [line.removesuffix("\r") for line in text.split("\n")]
+        for number, line in enumerate(lines, 1):
+            if line.strip(" ") and not line.startswith("#") and parsed(line) is None:
                 self.warnings.append(f"{path}:{number}: {line!r} is no pattern; this line is not applied")
-            else:
-                good.append(line)
-        return pathspec.GitIgnoreSpec.from_lines(good)
+        return Patterns(lines)
 
-    def _read(self, path: str) -> pathspec.GitIgnoreSpec | None:
+    def _read(self, path: str) -> Patterns | None:
         try:
             with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
                 return self._parsed(path, file.read())
@@ -115,11 +123,6 @@ class Rules:
         except OSError as error:
             self.warnings.append(f"{path}: {error.strerror}; its rules are not applied")
             return None
-
-
-def _expanded(line: str) -> str:
-    """POSIX classes inside brackets, which pathspec does not know: `[[:digit:]_]` is `[0-9_]`."""
-    return _POSIX_CLASS.sub(lambda match: _POSIX[match[1]], line)
 
 
 def _repository(folder: str) -> str | None:
@@ -137,11 +140,3 @@ def _chain(top: str, folder: str) -> list[str]:
     while chain[0] != top:
         chain.insert(0, os.path.dirname(chain[0]))
     return chain
-
-
-def _verdict(spec: pathspec.GitIgnoreSpec | None, base: str, full: str, is_folder: bool) -> bool | None:
-    """True: ignored, False: brought back by a `!` pattern, None: this file says nothing."""
-    if spec is None or not spec.patterns:
-        return None
-    posix = os.path.relpath(full, base).replace(os.sep, "/")
-    return spec.check_file(posix + "/" * is_folder).include

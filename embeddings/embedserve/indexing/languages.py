@@ -19,12 +19,14 @@ from embedserve.errors import MissingExtra
 
 @dataclass(frozen=True)
 class Language:
-    """`grammar`: module and function, or None: cut by lines. `lexer`: Pygments' name for the colours."""
+    """`grammar`: module and function, or None: cut by lines. `lexer`: Pygments' name for the colours. Files over
+    `max_bytes` are not indexed."""
 
     name: str
     extensions: tuple[str, ...]
     grammar: tuple[str, str] | None = None
     names: tuple[str, ...] = ()  # whole file names
+    max_bytes: int = 2**20
 
     @property
     def lexer(self) -> str:
@@ -66,6 +68,7 @@ LANGUAGES: tuple[Language, ...] = (
     _known("tsx", ".tsx", "language_tsx", "typescript"),
     _known("yaml", ".yaml .yml"),
     _known("zig", ".zig"),
+    Language("notebook", (".ipynb",), max_bytes=32 * 2**20),  # most of it are pictures, which are not indexed
     Language("markdown", (".md", ".markdown", ".mdx")),
     Language("vue", (".vue",)),
     Language("svelte", (".svelte",)),
@@ -104,6 +107,7 @@ _NOT_WRITTEN_BY_PEOPLE = frozenset(
 _BY_EXTENSION = {extension: language for language in LANGUAGES for extension in language.extensions}
 _BY_NAME = {name: language for language in LANGUAGES for name in language.names}
 _BY_LANGUAGE = {language.name: language for language in LANGUAGES}
+PYTHON = _BY_LANGUAGE["python"]
 
 
 def language_of(path: str) -> Language | None:

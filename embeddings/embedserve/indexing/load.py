@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 
 from embedserve.indexing.decode import NotText, decode
-from embedserve.indexing.languages import Language
+from embedserve.indexing.languages import PYTHON, Language, find_language
+from embedserve.indexing.notebook import notebook
 
 HEAD = 2000  # characters at the beginning that may say that a tool made the file
 _MADE_BY_A_TOOL = re.compile(
@@ -25,9 +26,12 @@ MINIFIED_BYTES = 5000
 
 @dataclass(frozen=True)
 class Loaded:
+    """`language`: that of the text; of a notebook its kernel's."""
+
     text: str
     digest: str
     generated: bool
+    language: Language
 
 
 def read_bytes(workspace: str, relative: str) -> bytes:
@@ -40,11 +44,14 @@ def file_digest(data: bytes, key: str) -> str:
 
 
 def load(data: bytes, path: str, language: Language, key: str) -> Loaded:
-    """Raises NotText: binary, of unknown encoding, or minified."""
+    """Raises NotText: binary, of unknown encoding, minified, or not a readable notebook."""
     text = decode(data)
+    if language.name == "notebook":
+        text, kernel = notebook(text)
+        language = find_language(kernel) or PYTHON
     if minified(text, path, language):
         raise NotText("minified")
-    return Loaded(text, file_digest(data, key), generated(text))
+    return Loaded(text, file_digest(data, key), generated(text), language)
 
 
 def generated(text: str) -> bool:

@@ -128,7 +128,7 @@ class Pipeline:
         """Read and cut one file; None, and a warning, where that failed: the run goes on without it."""
         try:
             loaded = load(read_bytes(self.store.workspace, file.relative), file.relative, file.language, self.key)
-            cut = chunk_text(file.path, loaded.text, file.language, self.window, loaded.generated)
+            cut = chunk_text(file.path, loaded.text, loaded.language, self.window, loaded.generated)
         except (FileNotFoundError, NotText):
             return None  # changed since it was looked at; the next run sees it
         except Exception as error:  # whatever is wrong with one file, the others are indexed

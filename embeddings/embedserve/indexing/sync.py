@@ -25,6 +25,7 @@ from embedserve.errors import IndexingFailed
 from embedserve.indexing.chunk import Chunk
 from embedserve.indexing.daemon import in_daemon_thread
 from embedserve.indexing.embedder import Embedder
+from embedserve.indexing.ignore import Chosen
 from embedserve.indexing.pipeline import Pipeline
 from embedserve.indexing.plan import Plan, make_plan
 from embedserve.indexing.progress import Display
@@ -61,7 +62,15 @@ class _Opened:
 class Indexer:
     """Indexes one workspace, once or again and again."""
 
-    def __init__(self, store: Store, embedder: Embedder, display: Display, sink: ChunkSink | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder,
+        display: Display,
+        sink: ChunkSink | None = None,
+        chosen: Chosen | None = None,
+    ) -> None:
+        self.chosen = chosen
         self.store = store
         self.embedder = embedder
         self.display = display
@@ -102,7 +111,7 @@ class Indexer:
             report.seconds = time.monotonic() - began
 
     def _walk(self, changed: set[str] | None) -> Walk:
-        return walk(self.store.workspace, changed)
+        return walk(self.store.workspace, changed, self.chosen)
 
     async def _open(self, report: Report, changed: set[str] | None) -> _Opened:
         if not self.embedder.dimension:

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from embedserve.indexing.git import GitFailed, has_repository, ignored, listing
-from embedserve.indexing.ignore import VENDORED, Rules
+from embedserve.indexing.ignore import VENDORED, Chosen, Rules
 from embedserve.indexing.languages import Language, language_of, language_of_shebang
 from embedserve.indexing.workspace import shown_path
 
-MAX_FILE_BYTES = 1024 * 1024
 HEAD_BYTES = 128
+MAX_SCRIPT_BYTES = 2**20  # of a file without a suffix
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Walk:
         self.warnings.append(f"{shown_path(relative) or '.'}: {error.strerror or error}; kept as it was indexed")
 
 
-def walk(workspace: str, only: set[str] | None = None) -> Walk:
+def walk(workspace: str, only: set[str] | None = None, chosen: Chosen | None = None) -> Walk:
     """Walk `workspace`; raises nothing for what lies inside it. `only`: files, or folders with all under them."""
-    found, rules = Walk(), Rules(workspace)
+    found, rules = Walk(), Rules(workspace, chosen or Chosen())
     if not _walk_by_git(workspace, "", rules, found, sorted(only or ())):
         for root in sorted(only) if only is not None else [""]:
             _walk_root(workspace, root, rules, found)
@@ -88,9 +88,10 @@ def wanted(workspace: str, paths: set[str]) -> set[str]:
     seen = {path for path in paths if ".git" not in path.split(os.sep)}
     if not seen:
         return seen
-    if has_repository(workspace):
-        return {path for path in seen - ignored(workspace, sorted(seen)) if not _is_of_another(workspace, path)}
     rules = Rules(workspace)
+    if has_repository(workspace):
+        seen = {path for path in seen if not rules.by_choice(path, False)}
+        return {path for path in seen - ignored(workspace, sorted(seen)) if not _is_of_another(workspace, path)}
     return {path for path in seen if not (rules.above(path) or rules.ignores(path, False))}
 
 
@@ -147,7 +148,7 @@ def _note(workspace: str, relative: str, rules: Rules, found: Walk) -> None:
             if os.path.lexists(os.path.join(workspace, relative, ".git")):
                 _walk_by_git(workspace, relative, rules, found)
             return
-        _note_file(workspace, relative, info, found, rules.by_client(relative, False))
+        _note_file(workspace, relative, info, found, rules.by_choice(relative, False))
 
 
 def _walk_root(workspace: str, root: str, rules: Rules, found: Walk) -> None:
@@ -220,16 +221,16 @@ def _note_file(workspace: str, relative: str, info: os.stat_result, found: Walk,
         found.skip(relative, left_out)
     elif not stat.S_ISREG(info.st_mode):
         found.skip(relative, "not a file")
-    elif info.st_size > MAX_FILE_BYTES:
-        found.skip(relative, "over 1 MiB")
-        found.warnings.append(f"{shown_path(relative)}: {info.st_size / 2**20:.1f} MiB, over 1 MiB; not indexed")
+    elif info.st_size > language.max_bytes:
+        found.skip(relative, reason := f"over {language.max_bytes // 2**20} MiB")
+        found.warnings.append(f"{shown_path(relative)}: {info.st_size / 2**20:.1f} MiB, {reason}; not indexed")
     else:
         found.files.append(Found(relative, language, info.st_mtime))
 
 
 def _language_of_script(workspace: str, relative: str, info: os.stat_result) -> Language | None:
     """By the first line, of a regular file without a suffix; a pipe or a device is never opened."""
-    if os.path.splitext(relative)[1] or not stat.S_ISREG(info.st_mode) or not 2 < info.st_size <= MAX_FILE_BYTES:
+    if os.path.splitext(relative)[1] or not stat.S_ISREG(info.st_mode) or not 2 < info.st_size <= MAX_SCRIPT_BYTES:
         return None
     try:
         with open(os.path.join(workspace, relative), "rb") as file:
