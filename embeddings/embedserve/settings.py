@@ -49,6 +49,9 @@ class Settings(BaseModel):
         "auto",
         description="Model id, alias, folder or hub id; several with commas; `auto`: jina-code-v2 if it can be had, else all-MiniLM-L6-v2",
     )
+    rerank_model: str = Field(
+        "", description="Cross-encoder that answers /rerank, by id, folder or hub id; empty: none is loaded"
+    )
     backend: Literal["auto", "torch", "openvino", "onnx", "fake"] = Field(
         "auto",
         description="Inference library; `auto` takes the fastest that is right for this machine; `fake` is for tests",
@@ -164,8 +167,9 @@ class Settings(BaseModel):
 
     @property
     def model_names(self) -> list[str]:
-        """The models to serve, the default one first."""
-        return [name.strip() for name in self.model.split(",") if name.strip()]
+        """The models to serve, the default one first, the reranker last."""
+        names = [*self.model.split(","), self.rerank_model]
+        return [name.strip() for name in names if name.strip()]
 
     def shown(self) -> dict[str, str]:
         """Every setting by its environment name, with secrets covered."""

@@ -192,7 +192,8 @@ def test_models_as_json(tmp_path):
     environ = {**os.environ, "EMBEDDING_HOME": str(tmp_path), "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "embedserve.cli", "models", "--json"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
-    jina, minilm, gemma = json.loads(done.stdout)
+    known = {entry["id"]: entry for entry in json.loads(done.stdout)}
+    jina, minilm, gemma = (known[name] for name in ("jina-code-v2", "all-MiniLM-L6-v2", "embeddinggemma-300m"))
     assert (gemma["id"], gemma["gated"], gemma["matryoshka"]) == ("embeddinggemma-300m", True, [768, 512, 256, 128])
     assert (jina["id"], jina["folder"], jina["dimension"]) == ("jina-code-v2", None, 768)
     assert (minilm["origin"], minilm["problem"]) == ("package", "")

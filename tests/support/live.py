@@ -32,6 +32,8 @@ FAKE_SPEC = ModelSpec(
     prompts={"query": "query: ", "document": ""},
 )
 
+FAKE_RERANKER = ModelSpec(id="fake-reranker", architecture="bert", dimension=1, max_tokens=512, task="score")
+
 
 class LiveServer:
     """`url` without /v1, `runtime`, and `backend` when it is the fake one."""
@@ -75,12 +77,16 @@ class LiveServer:
 
 @contextlib.contextmanager
 def fake_server(streams: int = 1, **settings: Any) -> Iterator[LiveServer]:
-    """A live server on the fake backend; the cache is off unless asked for."""
+    """A live server on the fake backend; the cache is off unless asked for. With a `rerank_model` it has one, which
+    scores by a hash of the pair."""
     backend = FakeBackend(streams=streams)
-    runtime = Runtime(
-        Settings(**{"cache": "off", "port": 0, **settings}),
-        load=lambda name, settings: Loaded(FAKE_SPEC, backend, FakeTokenizer(), "0", "folder"),
-    )
+
+    def load(name: str, settings: Settings) -> Loaded:
+        if name == settings.rerank_model:
+            return Loaded(FAKE_RERANKER, FakeBackend(1), FakeTokenizer(), "0", "folder")
+        return Loaded(FAKE_SPEC, backend, FakeTokenizer(), "0", "folder")
+
+    runtime = Runtime(Settings(**{"cache": "off", "port": 0, **settings}), load=load)
     with LiveServer(runtime, backend) as server:
         server.wait_for(lambda: not runtime.loading)
         backend.batches.clear()  # the warm-up's

@@ -128,6 +128,14 @@ def positive(fields: Fields, name: str) -> int | None:
     return value
 
 
+def one_of(fields: Fields, read: Any, *names: str) -> Any:
+    """The value of the one field that is given, under any of its names. InvalidRequest when they contradict."""
+    given = {name: value for name in names if (value := read(fields, name)) is not None}
+    if len(set(given.values())) > 1:
+        raise InvalidRequest(f"'{names[0]}' and '{names[1]}' contradict each other", param=names[0])
+    return next(iter(given.values()), None)
+
+
 def texts(fields: Fields, name: str, rules: Rules) -> list[str]:
     """A list of strings (a single string is one), checked for number and emptiness. Raises InvalidRequest."""
     value = fields.get(name)

@@ -3,6 +3,8 @@
     OpenAI, Voyage, Jina      {"error": {"message", "type", "param", "code"}}
     Ollama                    {"error": "..."}
     Cohere                    {"message": "..."}
+    rerank (Voyage, Jina)     {"message": "...", "detail": "..."}
+    TEI                       {"error": "...", "error_type": "..."}
 
 So nothing that refuses has to know whose client it refuses.
 """
@@ -29,7 +31,16 @@ def cohere(_status: int, message: str) -> dict[str, Any]:
     return {"message": message}
 
 
-SHAPES: dict[str, Shape] = {"ollama": ollama, "cohere": cohere}
+def rerank(_status: int, message: str) -> dict[str, Any]:
+    return {"message": message, "detail": message}
+
+
+def tei(status: int, message: str) -> dict[str, Any]:
+    kinds = {413: "validation", 429: "overloaded", 503: "unhealthy"}
+    return {"error": message, "error_type": kinds.get(status, "backend" if status >= 500 else "validation")}
+
+
+SHAPES: dict[str, Shape] = {"ollama": ollama, "cohere": cohere, "rerank": rerank, "tei": tei}
 
 
 class ErrorShapes:

@@ -12,6 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="model id, alias, folder or hub id; may be given several times",
     )
+    parser.add_argument("--rerank-model", metavar="NAME", help="cross-encoder that answers /rerank (none)")
     parser.add_argument("--host", help="address to bind (127.0.0.1)")
     parser.add_argument("--port", help="port to bind (4000)")
     parser.add_argument("--backend", help="auto, torch, openvino, onnx")
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load_settings(
         model=",".join(args.model) if args.model else None,
+        rerank_model=args.rerank_model,
         host=args.host,
         port=args.port,
         backend=args.backend,

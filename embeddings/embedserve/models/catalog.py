@@ -61,7 +61,41 @@ EMBEDDINGGEMMA = ModelSpec(
     gated=True,
 )
 
-CATALOG: tuple[ModelSpec, ...] = (JINA_CODE_V2, MINILM, EMBEDDINGGEMMA)
+# Rerankers: cross-encoders, whose "dimension" is the one score of a pair.
+MS_MARCO_MINILM = ModelSpec(
+    id="ms-marco-MiniLM-L6-v2",
+    aliases=("ms-marco-MiniLM-L-6-v2", "cross-encoder/ms-marco-MiniLM-L-6-v2"),
+    hub_id="cross-encoder/ms-marco-MiniLM-L6-v2",
+    architecture="bert",
+    dimension=1,
+    max_tokens=512,
+    task="score",
+    license="Apache-2.0",
+)
+
+BGE_RERANKER_BASE = ModelSpec(
+    id="bge-reranker-base",
+    hub_id="BAAI/bge-reranker-base",
+    architecture="roberta",
+    dimension=1,
+    max_tokens=512,
+    task="score",
+    license="MIT",
+)
+
+GTE_RERANKER_MODERNBERT = ModelSpec(
+    id="gte-reranker-modernbert-base",
+    hub_id="Alibaba-NLP/gte-reranker-modernbert-base",
+    architecture="modernbert",
+    dimension=1,
+    max_tokens=8192,
+    task="score",
+    license="Apache-2.0",
+)
+
+RERANKERS: tuple[ModelSpec, ...] = (MS_MARCO_MINILM, BGE_RERANKER_BASE, GTE_RERANKER_MODERNBERT)
+
+CATALOG: tuple[ModelSpec, ...] = (JINA_CODE_V2, MINILM, EMBEDDINGGEMMA, *RERANKERS)
 
 
 def find(name: str) -> ModelSpec | None:

@@ -22,7 +22,7 @@ from embedserve import observability as obs
 from embedserve.engine.cache import DiskCache, EmbeddingCache, MemoryCache, open_cache
 from embedserve.engine.engine import Engine
 from embedserve.engine.memory import MemoryGovernor
-from embedserve.errors import ModelNotFound, NotReady, SetupError
+from embedserve.errors import ModelNotFound, NotReady, SettingsError, SetupError
 from embedserve.machine.memory import collect_and_freeze, usable_memory
 from embedserve.models.names import answers_to
 from embedserve.models.spec import ModelSpec
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _HOLD = 10.0  # seconds: the least patient client's validation gives up at 15
 _POLL = 0.05
+_RERANKERS = "a reranker is a cross-encoder: ms-marco-MiniLM-L6-v2, bge-reranker-base, a hub id, or a model's folder"
 
 
 @dataclass
@@ -94,7 +95,11 @@ class Runtime:
                 self.settings.cache_disk,
             )
             for name in self.settings.model_names:
-                await self.add(await _in_daemon_thread(functools.partial(self._load, name, self.settings)))
+                loaded = await _in_daemon_thread(functools.partial(self._load, name, self.settings))
+                if name == self.settings.rerank_model.strip() and loaded.spec.task != "score":
+                    loaded.backend.close()
+                    raise SettingsError(f"EMBEDDING_RERANK_MODEL: {loaded.spec.id} gives embeddings; {_RERANKERS}")
+                await self.add(loaded)
         except asyncio.CancelledError:
             self.interrupted = True
             raise
@@ -130,6 +135,7 @@ class Runtime:
         )
         await engine.start()
         self.models.append(ServedModel(spec, engine, loaded.revision, loaded.origin, notice))
+        self.models.sort(key=lambda model: model.spec.task == "score")  # the first one is the default for embeddings
         log.info(
             "serving %s: %s %s on %s, %d dimensions, %d streams (%s)",
             spec.id,
@@ -173,6 +179,20 @@ class Runtime:
     async def use(self, name: str | None) -> AsyncIterator[ServedModel]:
         """The model of this name, in memory for as long as the block lasts. As `find` raises."""
         yield self.find(name)
+
+    def reranker(self, name: str | None) -> ServedModel:
+        """As `find`, of the cross-encoders. ModelNotFound that says how to load one where there is none."""
+        self.find(None)  # NotReady before anything else
+        first = next((model for model in self.models if model.spec.task == "score"), None)
+        if first is None and not self.loading:
+            raise ModelNotFound(
+                "no reranker is loaded: start with EMBEDDING_RERANK_MODEL=NAME (or `serve --rerank-model NAME`); "
+                + _RERANKERS,
+                param="model",
+            )
+        if first is None or name:
+            return self.find(name or "the reranker")
+        return first
 
     def _why_not(self, name: str) -> str:
         """Why a known model is not served. Asked for once a name: it may look at the disk."""

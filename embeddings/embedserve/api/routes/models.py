@@ -43,15 +43,17 @@ async def model(request: Request, name: str) -> Response:
 
 def _describe(runtime: Runtime, model: ServedModel) -> dict[str, Any]:
     info = model.engine.backend.info
+    embeds = model.spec.task == "embed"
     return {
         "id": model.spec.id,
         "object": "model",
         "created": int(runtime.started),
         "owned_by": "embedserve",
         "aliases": list(model.spec.names[1:]),
-        "default": model is runtime.models[0],
-        "dimension": info.dimension,
-        "dimensions": list(model.spec.dimensions),
+        "task": "rerank" if model.spec.task == "score" else "embed",
+        "default": model is next(one for one in runtime.models if one.spec.task == model.spec.task),
+        "dimension": info.dimension if embeds else None,
+        "dimensions": list(model.spec.dimensions) if embeds else [],
         "max_tokens": model.spec.max_tokens,
         "prompts": sorted(model.spec.prompts),
         "backend": info.name,

@@ -147,7 +147,7 @@ def _numbers(array: Any) -> bytes:
 async def tags(request: Request) -> Response:
     runtime = runtime_of(request)
     runtime.find(None)
-    return json_response({"models": [_listed(runtime, model) for model in runtime.models]})
+    return json_response({"models": [_listed(runtime, model) for model in _embedders(runtime)]})
 
 
 @router.get("/api/ps", summary="What is in memory (Ollama): every served model")
@@ -156,7 +156,7 @@ async def running(request: Request) -> Response:
     runtime = runtime_of(request)
     loaded = [
         {**_listed(runtime, model), "expires_at": _NEVER, "size_vram": 0, "context_length": model.spec.max_tokens}
-        for model in runtime.models
+        for model in _embedders(runtime)
     ]
     return json_response({"models": loaded})
 
@@ -199,6 +199,11 @@ async def show(request: Request) -> Response:
             "modified_at": _started(runtime),
         }
     )
+
+
+def _embedders(runtime: Runtime) -> list[ServedModel]:
+    """Ollama has no rerankers."""
+    return [model for model in runtime.models if model.spec.task == "embed"]
 
 
 def _listed(runtime: Runtime, model: ServedModel) -> dict[str, Any]:

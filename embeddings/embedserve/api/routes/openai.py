@@ -19,6 +19,7 @@ from embedserve.api.bodies import (
     check_count,
     check_texts,
     load_object,
+    one_of,
     positive,
     string,
 )
@@ -135,8 +136,8 @@ def parse_request(body: bytes, rules: Rules) -> EmbeddingRequest:
         texts=texts,
         ids=ids,
         model=string(fields, "model"),
-        dimensions=_one_of(fields, positive, "dimensions", "output_dimension"),
-        input_type=_one_of(fields, string, "input_type", "task"),
+        dimensions=one_of(fields, positive, "dimensions", "output_dimension"),
+        input_type=one_of(fields, string, "input_type", "task"),
         prompt_name=string(fields, "prompt_name"),
         title=string(fields, "title"),
         truncate=_truncate(fields),
@@ -144,19 +145,11 @@ def parse_request(body: bytes, rules: Rules) -> EmbeddingRequest:
     return EmbeddingRequest(wanted, base64, kind)
 
 
-def _one_of(fields: Fields, read: Any, *names: str) -> Any:
-    """The value of the one field that is given, under any of its names. InvalidRequest when they contradict."""
-    given = {name: value for name in names if (value := read(fields, name)) is not None}
-    if len(set(given.values())) > 1:
-        raise InvalidRequest(f"'{names[0]}' and '{names[1]}' contradict each other", param=names[0])
-    return next(iter(given.values()), None)
-
-
 def _truncate(fields: Fields) -> bool | None:
     value = fields.get("truncate")
     if isinstance(value, str):
         fields = {**fields, "truncate": truncate_word(value, "truncate")}
-    cut: bool | None = _one_of(fields, boolean, "truncate", "truncation")
+    cut: bool | None = one_of(fields, boolean, "truncate", "truncation")
     return cut
 
 

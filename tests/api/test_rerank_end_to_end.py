@@ -1,0 +1,43 @@
+"""Rerank over real cross-encoders in sentence-transformers layout, loaded from a folder by EMBEDDING_RERANK_MODEL:
+the scores and the order of the library's own CrossEncoder. Tiny random checkpoints of three architectures."""
+
+import httpx
+import numpy as np
+import pytest
+import torch
+
+from support.live import real_server
+from support.tiny_models import LIMIT, TEXTS, cross_encoder
+
+DOCUMENTS = [*TEXTS, TEXTS[1], "zwei Wörter ☃", " "]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("bert", {"typed": True, "activation": torch.nn.Identity()}),  # as ms-marco-MiniLM is published
+        ("xlm-roberta", {}),
+        ("modernbert", {}),
+    ],
+)
+def test_scores_are_the_librarys(kind, options, tmp_path):
+    model = cross_encoder(kind, tmp_path, **options)
+    if kind == "xlm-roberta":  # its tokenizer states no limit, and two rows of its table are no positions
+        model.max_seq_length = LIMIT
+    query = TEXTS[2]
+    wanted = np.reshape(model.predict([(query, text) for text in DOCUMENTS]), -1)
+    library = [row["corpus_id"] for row in model.rank(query, DOCUMENTS, top_k=3)]
+    folder = str(tmp_path / "ce")
+    with real_server(tmp_path, rerank_model=folder, backend="openvino", precision="fp32", cache="memory") as server:
+        body = {"query": query, "documents": DOCUMENTS}
+        for _ in range(2):  # computed, then from the cache
+            answer = httpx.post(server.url + "/v1/rerank", json=body, timeout=60).json()
+            got = np.empty(len(DOCUMENTS))
+            for row in answer["results"]:
+                got[row["index"]] = row["relevance_score"]
+            assert np.abs(got - wanted).max() < 1e-4
+        best = httpx.post(server.url + "/v2/rerank", json={**body, "top_n": 3}, timeout=60).json()["results"]
+        assert [row["index"] for row in best] == library
+        texts = httpx.post(server.url + "/rerank", json={"query": query, "texts": DOCUMENTS}, timeout=60).json()
+        assert [row["index"] for row in texts][:3] == library
+        assert len(server.post({"input": "still embeds"}).json()["data"][0]["embedding"]) == 384
