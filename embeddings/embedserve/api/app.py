@@ -1,7 +1,7 @@
 """create_app: routes and middleware around a Runtime.
 
 CanonicalPath -> ErrorShapes -> RequestContext -> CORS (where origins are allowed) -> BrowserGuard -> ApiKey
--> GcMiddleware -> AdmissionMiddleware -> FastAPI
+-> GcMiddleware -> AdmissionMiddleware -> Direct -> FastAPI
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from embedserve.api.admission import AdmissionMiddleware, AdmissionOptions
 from embedserve.api.collector import GcMiddleware
 from embedserve.api.context import RequestContext, send_json
 from embedserve.api.declare import RouteTable, traits
+from embedserve.api.direct import Direct
 from embedserve.api.error_shapes import ErrorShapes
 from embedserve.api.paths import CanonicalPath
 from embedserve.api.routes import routers
@@ -49,7 +50,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _internal)
     wrapped: ASGIApp = AdmissionMiddleware(
-        app,
+        Direct(app),
         admission=runtime.admission,
         options=AdmissionOptions(settings.max_body_bytes, settings.body_timeout, settings.write_timeout),
         refuse=refuse,

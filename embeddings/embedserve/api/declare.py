@@ -10,8 +10,9 @@ path template, which is the label of its metrics. A request that no route answer
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,10 +42,11 @@ OPEN = Traits(open=True)
 
 @dataclass(frozen=True)
 class Declared:
-    """`label`: the path template, or "other"."""
+    """`label`: the path template, or "other". endpoint: where it takes the request and nothing else, else None."""
 
     label: str = "other"
     traits: Traits = PLAIN
+    endpoint: Callable[[Any], Awaitable[Any]] | None = None
 
 
 UNKNOWN = Declared()
@@ -69,8 +71,9 @@ class RouteTable:
         for route in routes:
             path: str = getattr(route, "path", "")
             methods = frozenset(getattr(route, "methods", None) or ())
-            traits = OPEN if path in open_paths else getattr(getattr(route, "endpoint", None), _ATTRIBUTE, PLAIN)
-            declared = Declared(path, traits)
+            endpoint = getattr(route, "endpoint", None)
+            traits = OPEN if path in open_paths else getattr(endpoint, _ATTRIBUTE, PLAIN)
+            declared = Declared(path, traits, endpoint if _takes_a_request_alone(endpoint) else None)
             if "{" in path:
                 self._patterns.append((route.path_regex, methods, declared))  # type: ignore[attr-defined]
             else:
@@ -84,6 +87,10 @@ class RouteTable:
             if method in methods and pattern.match(path):
                 return declared
         return UNKNOWN
+
+
+def _takes_a_request_alone(endpoint: Any) -> bool:
+    return inspect.iscoroutinefunction(endpoint) and list(inspect.signature(endpoint).parameters) == ["request"]
 
 
 def note(scope: Scope, declared: Declared) -> None:

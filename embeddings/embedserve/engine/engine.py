@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 _ENCODE_AT_ONCE = 256
 _SLOW_STEP = 0.02  # seconds on the event loop: a slow disk, or a tokenizer's unlucky text
-_SLOW_FOR = 30.0  # seconds without steps on the event loop after a slow one
+_SLOW_FOR = 30.0  # seconds without steps on the event loop after slow ones
+_SLOW_COUNT = 24  # a slow step counts 8, a quick one takes 1 away: one pause of a busy machine is no slow disk
 _ASSEMBLE_INLINE = 32 * 1024  # floats of an answer that are put together on the event loop
 _PATIENCE = 30.0  # seconds for the running batches, at close
 _FOREIGN = (
@@ -146,6 +147,7 @@ class Engine:
         self._warned_overlong = False
         self._dropped_seen = 0
         self._slow_until = 0.0
+        self._slowness = 0
         self.warm = False
 
     async def start(self) -> None:
@@ -276,8 +278,9 @@ class Engine:
         start = time.monotonic()
         found = self._begin(request, encode, wait=0.0)
         end = time.monotonic()
-        if end - start > _SLOW_STEP:
-            self._slow_until = end + _SLOW_FOR
+        self._slowness = self._slowness + 8 if end - start > _SLOW_STEP else max(self._slowness - 1, 0)
+        if self._slowness >= _SLOW_COUNT:
+            self._slow_until, self._slowness = end + _SLOW_FOR, 0
         return found
 
     def _begin(self, request: _Request, encode: Callable[[], _Encoded], wait: float = READ_WAIT) -> _Found:
