@@ -29,11 +29,13 @@ MAX_SCRIPT_BYTES = 2**20  # of a file without a suffix
 
 @dataclass(frozen=True)
 class Found:
-    """A file to index. `relative`: inside the workspace, as the system spells it. `changed_at`: seconds since 1970."""
+    """A file to index. `relative`: inside the workspace, as the system spells it. `changed_at`: seconds since 1970;
+    `size`: bytes."""
 
     relative: str
     language: Language
     changed_at: float = 0.0
+    size: int = 0
 
 
 @dataclass
@@ -225,7 +227,7 @@ def _note_file(workspace: str, relative: str, info: os.stat_result, found: Walk,
         found.skip(relative, reason := f"over {language.max_bytes // 2**20} MiB")
         found.warnings.append(f"{shown_path(relative)}: {info.st_size / 2**20:.1f} MiB, {reason}; not indexed")
     else:
-        found.files.append(Found(relative, language, info.st_mtime))
+        found.files.append(Found(relative, language, info.st_mtime, info.st_size))
 
 
 def _language_of_script(workspace: str, relative: str, info: os.stat_result) -> Language | None:

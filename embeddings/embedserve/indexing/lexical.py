@@ -1,0 +1,341 @@
+"""The lexical index of one workspace: the words of every chunk, in one SQLite file (FTS5) beside the vectors.
+
+It holds all that an answer without a model needs: of each file its path, digest and stamp; of each chunk its lines,
+text, definitions and words (`tokens.py`). So it works with any Qdrant and with none, and exists before any vector.
+
+Words are BM25-ranked (k1 1.2, b 0.75, FTS5's own) in three columns: of the text, of the names that the chunk defines or
+is inside of, and of the path. A file's chunks are replaced in one transaction; a crash leaves the state before it. The
+file can be deleted at any time: it is made again from the folder, and one of another version or a damaged one is.
+
+Reading imports nothing heavy. It knows no model, no Qdrant and no rules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from embedserve.errors import IndexingFailed
+from embedserve.indexing import tokens
+
+if TYPE_CHECKING:
+    from embedserve.indexing.chunk import Chunk
+
+SCHEMA = 1  # with tokens.VERSION the file's version: one of another version is made again
+WEIGHTS = (1.0, 1.0, 0.5)  # of a word in the text, in names, in the path
+BUSY_SECONDS = 10.0
+
+_TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT UNIQUE, language TEXT, digest TEXT, size INTEGER,
+    changed_at REAL);
+CREATE TABLE chunks (id INTEGER PRIMARY KEY, file INTEGER, point BLOB, start INTEGER, last INTEGER, kind TEXT,
+    defines TEXT, scope TEXT, definition_start INTEGER, definition_last INTEGER, signature TEXT, text TEXT);
+CREATE INDEX chunks_of_file ON chunks (file, start);
+CREATE INDEX chunks_by_point ON chunks (point);
+CREATE TABLE names (name TEXT, chunk INTEGER, PRIMARY KEY (name, chunk)) WITHOUT ROWID;
+CREATE INDEX names_of_chunk ON names (chunk);
+"""
+_COLUMNS = """chunks.id, hex(point), path, language, start, last, kind, defines, scope, definition_start, definition_last,
+    signature, text"""
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """A file as it was indexed. `size` and `changed_at` (0: not to be trusted) tell an unchanged one without reading
+    it; `digest` is of its bytes and of how it was cut."""
+
+    path: str
+    language: str
+    digest: str
+    size: int
+    changed_at: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A chunk as it is stored here, or came from Qdrant. Lines count from 1, both included. `point`: its id in Qdrant.
+    `definition`: first and last line of the innermost definition that it is, or is a part of."""
+
+    point: str
+    path: str
+    language: str
+    start_line: int
+    end_line: int
+    text: str
+    kind: str = "text"
+    defines: tuple[str, ...] = ()
+    scope: tuple[str, ...] = ()
+    definition: tuple[int, int] | None = None
+    signature: str = ""
+
+
+class Lexicon:
+    """Open one with `open_lexicon`. One writer and any number of readers at a time, also of other processes."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._db = connection
+        self.path = path
+
+    def close(self) -> None:
+        self._db.close()
+
+    # --- what is stored ------------------------------------------------------------------------------
+
+    def meta(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def set_meta(self, **values: str) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def files(self) -> dict[str, FileStamp]:
+        rows = self._db.execute("SELECT path, language, digest, size, changed_at FROM files")
+        return {row[0]: FileStamp(*row) for row in rows}
+
+    def count(self) -> int:
+        """Chunks."""
+        return int(self._db.execute("SELECT count(*) FROM chunks").fetchone()[0])
+
+    def chunks_of(self, path: str) -> list[Entry]:
+        """A file's chunks in order."""
+        return self._entries("path = ? ORDER BY start, chunks.id", (path,))
+
+    def between(self, path: str, first: int, last: int) -> list[Entry]:
+        """A file's chunks that have lines of `first` to `last`, in order."""
+        return self._entries("path = ? AND start <= ? AND last >= ? ORDER BY start, chunks.id", (path, last, first))
+
+    def by_points(self, points: Sequence[str]) -> dict[str, Entry]:
+        """Point id -> chunk, of those that are here."""
+        found: dict[str, Entry] = {}
+        for some in _groups(points, 500):
+            marks = ", ".join("?" * len(some))
+            for entry in self._entries(f"point IN ({marks})", [uuid.UUID(point).bytes for point in some]):
+                found[entry.point] = entry
+        return found
+
+    # --- finding -------------------------------------------------------------------------------------
+
+    def find(
+        self, words: Sequence[str], limit: int, path: str = "", language: str | None = None
+    ) -> list[tuple[Entry, float]]:
+        """The chunks that hold words of the question with their BM25 (higher is better), best first. `words`: of
+        `tokens.query_words`. `path`: a file or a folder."""
+        if not words:
+            return []
+        query = " OR ".join(f'"{word}"' for word in words)
+        where, values = _filter(path, language)
+        best = self._db.execute(
+            f"""SELECT words.rowid, -bm25(words, ?, ?, ?) AS score FROM words
+                JOIN chunks ON chunks.id = words.rowid JOIN files ON files.id = chunks.file
+                WHERE words MATCH ?{where} ORDER BY score DESC, words.rowid LIMIT ?""",
+            (*WEIGHTS, query, *values, limit),
+        ).fetchall()
+        entries = self._by_row([row for row, _ in best])
+        return [(entries[row], score) for row, score in best]
+
+    def defining(self, names: Sequence[str], limit: int, path: str = "", language: str | None = None) -> list[Entry]:
+        """Chunks that define one of these names (as they are written, without what they are inside of)."""
+        where, values = _filter(path, language)
+        marks = ", ".join("?" * len(names))
+        rows = self._db.execute(
+            f"""SELECT DISTINCT chunks.id FROM names JOIN chunks ON chunks.id = names.chunk
+                JOIN files ON files.id = chunks.file WHERE name IN ({marks}){where} ORDER BY chunks.id LIMIT ?""",
+            (*names, *values, limit),
+        ).fetchall()
+        entries = self._by_row([row for (row,) in rows])
+        return [entries[row] for (row,) in rows]
+
+    def _by_row(self, rows: Sequence[int]) -> dict[int, Entry]:
+        marks = ", ".join("?" * len(rows))
+        found = self._db.execute(
+            f"SELECT {_COLUMNS} FROM chunks JOIN files ON files.id = chunks.file WHERE chunks.id IN ({marks})", rows
+        )
+        return {row[0]: _entry(row) for row in found}
+
+    def _entries(self, where: str, values: Sequence[Any]) -> list[Entry]:
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM chunks JOIN files ON files.id = chunks.file WHERE {where}", values)
+        return [_entry(row) for row in rows]
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction: all that is written inside, or nothing."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def replace(self, file: FileStamp, chunks: Iterable[Chunk]) -> None:
+        """Put a file and its chunks in the place of what was there of it. Call it inside `writing`."""
+        self.remove(file.path)
+        added = self._db.execute(
+            "INSERT INTO files (path, language, digest, size, changed_at) VALUES (?, ?, ?, ?, ?)",
+            (file.path, file.language, file.digest, file.size, file.changed_at),
+        )
+        in_path = " ".join(tokens.words(file.path))
+        for chunk in chunks:
+            self._add(int(added.lastrowid or 0), chunk, in_path)
+
+    def _add(self, file: int, chunk: Chunk, in_path: str) -> None:
+        definition = chunk.definition or (None, None)
+        row = self._db.execute(
+            "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                file,
+                uuid.UUID(chunk.id).bytes,
+                chunk.start_line,
+                chunk.end_line,
+                chunk.kind,
+                json.dumps(chunk.defines),
+                json.dumps(chunk.scope),
+                *definition,
+                chunk.signature,
+                _storable(chunk.text),
+            ),
+        ).lastrowid
+        names = {name for defined in chunk.defines for name in own_names(defined)}
+        self._db.executemany("INSERT INTO names VALUES (?, ?)", [(_storable(name), row) for name in names])
+        in_names = " ".join(word for name in dict.fromkeys((*chunk.scope, *chunk.defines)) for word in tokens.words(name))
+        self._db.execute(
+            "INSERT INTO words (rowid, body, names, path) VALUES (?, ?, ?, ?)",
+            (row, _storable(" ".join(tokens.words(chunk.text))), _storable(in_names), _storable(in_path)),
+        )
+
+    def remove(self, path: str) -> None:
+        """Take a file out. Call it inside `writing`."""
+        found = self._db.execute("SELECT id FROM files WHERE path = ?", (path,)).fetchone()
+        if found is None:
+            return
+        rows = self._db.execute("SELECT id FROM chunks WHERE file = ?", found).fetchall()
+        self._db.executemany("DELETE FROM words WHERE rowid = ?", rows)
+        self._db.executemany("DELETE FROM names WHERE chunk = ?", rows)
+        self._db.execute("DELETE FROM chunks WHERE file = ?", found)
+        self._db.execute("DELETE FROM files WHERE id = ?", found)
+
+    def touch(self, files: Iterable[FileStamp]) -> None:
+        """New stamps of files whose content is as it was."""
+        rows = [(file.size, file.changed_at, file.digest, file.path) for file in files]
+        self._db.executemany("UPDATE files SET size = ?, changed_at = ?, digest = ? WHERE path = ?", rows)
+
+
+def own_names(defined: str) -> tuple[str, ...]:
+    """What a question may call a definition: as it is written, and its last part (`a::b` and `b`)."""
+    last = defined.rpartition(".")[2].rpartition("::")[2]
+    return (defined,) if last == defined or not last else (defined, last)
+
+
+def lexicon_path(home: str, collection: str) -> str:
+    """Where a workspace's lexical index is. `home`: EMBEDDING_HOME."""
+    return os.path.join(home, "index", collection + ".sqlite")
+
+
+def open_lexicon(path: str) -> Lexicon | None:
+    """For reading; None: there is none, or none of this version."""
+    if not os.path.isfile(path):
+        return None
+    try:
+        db = _connect(path)
+        if db.execute("PRAGMA user_version").fetchone()[0] == _version():
+            return Lexicon(db, path)
+        db.close()
+    except sqlite3.DatabaseError:
+        pass  # damaged: it is made again by who writes
+    return None
+
+
+def make_lexicon(path: str) -> Lexicon:
+    """For writing; made, or made again where it is of another version or damaged. Raises IndexingFailed."""
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        if lexicon := open_lexicon(path):
+            return lexicon
+        drop_lexicon(path)
+        db = _connect(path)
+        with contextlib.closing(db.cursor()) as cursor:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("BEGIN EXCLUSIVE")
+            if cursor.execute("PRAGMA user_version").fetchone()[0] != _version():  # another process was not faster
+                for statement in (*_TABLES.split(";\n"), _words_table()):
+                    cursor.execute(statement)
+                cursor.execute(f"PRAGMA user_version = {_version()}")
+            cursor.execute("COMMIT")
+        return Lexicon(db, path)
+    except (OSError, sqlite3.Error) as error:
+        hint = "; this Python's SQLite has no full-text search (FTS5)" if "fts5" in str(error) else ""
+        raise IndexingFailed(f"the lexical index {path} cannot be written: {error}{hint}") from None
+
+
+def drop_lexicon(path: str) -> bool:
+    """Delete it; False: there was none."""
+    was_there = os.path.exists(path)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path + suffix)
+    return was_there
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def _version() -> int:
+    return 1000 * SCHEMA + tokens.VERSION
+
+
+def _words_table() -> str:
+    # Words come folded and stemmed, with spaces between: `ascii` takes each as it is. Older SQLite cannot delete from a
+    # table that does not keep its text.
+    kept = ", content='', contentless_delete=1" if sqlite3.sqlite_version_info >= (3, 43) else ""
+    return f"CREATE VIRTUAL TABLE words USING fts5(body, names, path, tokenize='ascii'{kept})"
+
+
+def _filter(path: str, language: str | None) -> tuple[str, list[str]]:
+    where, values = "", []
+    if path:
+        where += " AND (files.path = ? OR substr(files.path, 1, ?) = ?)"
+        values += [path, len(path) + 1, path + "/"]
+    if language:
+        where += " AND language = ?"
+        values.append(language)
+    return where, values
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    _id, point, path, language, start, last, kind, defines, scope, first, end, signature, text = row
+    definition = (first, end) if first is not None else None
+    return Entry(
+        str(uuid.UUID(hex=point)),
+        path,
+        language,
+        start,
+        last,
+        text,
+        kind,
+        tuple(json.loads(defines)),
+        tuple(json.loads(scope)),
+        definition,
+        signature,
+    )
+
+
+def _storable(text: str) -> str:
+    """SQLite takes no lone surrogates."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _groups(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,172 @@
+"""Makes a workspace's lexical index equal to its folder: reads what changed, cuts it, writes its words.
+
+A file whose size and time of change are those of its stamp is not read. One that was written within the last seconds
+before it was looked at gets no time in its stamp, since a second change in the same tick would not show; it is read
+again next time, and its digest tells. Needs no service and no Qdrant, and goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from embedserve.errors import IndexingFailed
+from embedserve.indexing.chunk import CHUNKER, TEXT_FORM, Chunk, chunk_text
+from embedserve.indexing.decode import NotText
+from embedserve.indexing.lexical import FileStamp, Lexicon
+from embedserve.indexing.load import file_digest, load, read_bytes
+from embedserve.indexing.text import MAX_CHARS
+from embedserve.indexing.walk import Found, Walk
+from embedserve.indexing.workspace import shown_path
+
+FILES_AT_ONCE = 200  # in one transaction
+SETTLED_SECONDS = 2.0  # younger files may change again without another time
+
+
+@dataclass
+class Refreshed:
+    """`changed`: files that were cut; `gone`: files that were taken out; `chunks`: of the changed files."""
+
+    changed: int = 0
+    gone: int = 0
+    chunks: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A file that was read. `chunks` None: its content is as it was, only its stamp is new."""
+
+    stamp: FileStamp
+    chunks: list[Chunk] | None
+
+
+def fitted(window: int) -> int:
+    """The window that decides how files are cut: 0 where the model's is unknown or no bound."""
+    return window if 0 < window < MAX_CHARS else 0
+
+
+def cutting_key(window: int) -> str:
+    """What decides how a file is cut, as a text. `window`: of `fitted`."""
+    return f"{window}/{CHUNKER}/{TEXT_FORM}"
+
+
+def known_window(lexicon: Lexicon) -> int | None:
+    """The window that the files in it were cut for; None: nothing was written yet."""
+    key = lexicon.meta("cutting")
+    return int(key.split("/")[0]) if key else None
+
+
+def refresh(
+    lexicon: Lexicon,
+    workspace: str,
+    found: Walk,
+    window: int,
+    only: Iterable[str] | None = None,
+    stop: threading.Event | None = None,
+    advance: Callable[[str], None] = lambda _path: None,
+) -> Refreshed:
+    """Bring it up to date with the files that were `found`. `window`: of `fitted`. `only`: the files and folders that
+    were walked; None: all. Raises IndexingFailed where the index cannot be written."""
+    done = Refreshed()
+    try:
+        key = cutting_key(window)
+        known = lexicon.files()
+        same_cut = lexicon.meta("cutting") == key
+        lexicon.set_meta(cutting=key, workspace=shown_path(workspace))
+        changed = _changed(workspace, found, known, key, same_cut, stop, advance)
+        for group in _groups(changed, FILES_AT_ONCE):
+            _write(lexicon, group, done)
+        if not (stop and stop.is_set()):
+            _take_out(lexicon, found, known, only, done)
+            if only is None:
+                lexicon.set_meta(complete=str(time.time()))
+    except sqlite3.Error as error:
+        raise IndexingFailed(f"the lexical index {lexicon.path} cannot be written: {error}") from None
+    return done
+
+
+def _changed(
+    workspace: str,
+    found: Walk,
+    known: dict[str, FileStamp],
+    key: str,
+    same_cut: bool,
+    stop: threading.Event | None,
+    advance: Callable[[str], None],
+) -> Iterator[_Looked]:
+    # What is nearest the top of the tree first, and of that what was changed last: it is found first, too.
+    for file in sorted(found.files, key=lambda file: (file.relative.count("/"), -file.changed_at)):
+        if stop and stop.is_set():
+            return
+        stamp = known.get(shown_path(file.relative))
+        if same_cut and stamp and stamp.changed_at == file.changed_at > 0 and stamp.size == file.size:
+            continue
+        try:
+            if looked := _look_at(workspace, file, stamp, key):
+                yield looked
+        except (OSError, NotText):
+            pass  # gone meanwhile, or no text: whoever makes vectors reports it
+        advance(file.relative)
+
+
+def _look_at(workspace: str, file: Found, stamp: FileStamp | None, key: str) -> _Looked | None:
+    now = time.time()
+    data = read_bytes(workspace, file.relative)
+    path, digest = shown_path(file.relative), file_digest(data, key)
+    settled = file.changed_at if file.changed_at < now - SETTLED_SECONDS and len(data) == file.size else 0.0
+    new = FileStamp(path, file.language.name, digest, len(data), settled)
+    if stamp and stamp.digest == digest:
+        return _Looked(new, None)
+    if not data.strip():
+        return _Looked(new, [])
+    loaded = load(data, file.relative, file.language, key)
+    window = int(key.split("/")[0])
+    return _Looked(new, chunk_text(path, loaded.text, file.language, window, loaded.generated).chunks)
+
+
+def _write(lexicon: Lexicon, looked: Sequence[_Looked], done: Refreshed) -> None:
+    with lexicon.writing():
+        for file in looked:
+            if file.chunks is None:
+                lexicon.touch([file.stamp])
+            else:
+                lexicon.replace(file.stamp, file.chunks)
+                done.changed += 1
+                done.chunks += len(file.chunks)
+
+
+def _take_out(
+    lexicon: Lexicon, found: Walk, known: dict[str, FileStamp], only: Iterable[str] | None, done: Refreshed
+) -> None:
+    here = {shown_path(file.relative) for file in found.files}
+    kept = [shown_path(path) for path in found.unreadable]
+    looked_at = None if only is None else [shown_path(path) for path in only]
+    gone = [
+        path
+        for path in known
+        if path not in here and not _below(path, kept) and (looked_at is None or _below(path, looked_at))
+    ]
+    if gone:
+        with lexicon.writing():
+            for path in gone:
+                lexicon.remove(path)
+    done.gone = len(gone)
+
+
+def _below(path: str, roots: Iterable[str]) -> bool:
+    return any(not root or path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
+
+
+def _groups(items: Iterator[_Looked], size: int) -> Iterator[list[_Looked]]:
+    group: list[_Looked] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
