@@ -77,6 +77,12 @@ def qdrant_port(environ: Mapping[str, str] | None = None) -> int:
     return _port("QDRANT_PORT", environ, QDRANT_PORT)
 
 
+def home(environ: Mapping[str, str] | None = None) -> str:
+    """EMBEDDING_HOME, where lexical indexes are kept among other things."""
+    environ = os.environ if environ is None else environ
+    return os.path.expanduser(environ.get("EMBEDDING_HOME", "").strip() or "~/.cache/embedserve")
+
+
 def is_local(host: str) -> bool:
     """Whether `host` names this machine's loopback."""
     return host in ("localhost", "::1") or host.startswith("127.")

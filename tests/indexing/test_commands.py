@@ -42,12 +42,14 @@ def workspace(tmp_path: Path) -> Path:
 class Cli:
     """Runs commands against one service and one Qdrant."""
 
-    def __init__(self, service: str, qdrant: str) -> None:
+    def __init__(self, service: str, qdrant: str, home: Path) -> None:
+        self.home = str(home)
         self.options = ["--embeddings-url", service, "--qdrant-url", qdrant]
 
     def start(self, *arguments: str, **kwargs: Any) -> subprocess.Popen[str]:
         command = [*EMBEDSERVE, *arguments, *self.options]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": clean_environment()}
+        environment = clean_environment(EMBEDDING_HOME=self.home)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
         return subprocess.Popen(command, **{**pipes, **kwargs})
 
     def __call__(self, *arguments: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
@@ -57,8 +59,8 @@ class Cli:
 
 
 @pytest.fixture
-def cli(service: EmbeddingStandIn, qdrant_url: str) -> Cli:
-    return Cli(service.url, qdrant_url)
+def cli(service: EmbeddingStandIn, qdrant_url: str, tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    return Cli(service.url, qdrant_url, tmp_path_factory.mktemp("home"))
 
 
 def many_files(root: Path, functions: int) -> None:
@@ -170,7 +172,7 @@ def test_qdrant_killed_in_the_middle_loses_nothing(
     many_files(tmp_path / "w", 1800)
     service.delay = 0.1
     with embedded_qdrant(tmp_path / "storage") as qdrant:
-        cli = Cli(service.url, qdrant.url)
+        cli = Cli(service.url, qdrant.url, tmp_path / "home")
         process = cli.start("index", str(tmp_path / "w"))
         wait_for(lambda: len(points(qdrant.url, tmp_path / "w")) > 100)
         qdrant.kill()
@@ -190,14 +192,19 @@ def test_qdrant_killed_in_the_middle_loses_nothing(
 
 def test_a_wrong_qdrant_key_says_which_option(service: EmbeddingStandIn, workspace: Path, tmp_path: Path) -> None:
     with embedded_qdrant(tmp_path / "storage", QDRANT_API_KEY="right") as qdrant:
-        cli = Cli(service.url, qdrant.url)
+        cli = Cli(service.url, qdrant.url, tmp_path / "home")
         for command in (["index", str(workspace)], ["search", "x", "--workspace", str(workspace)]):
             for key in ([], ["--qdrant-api-key", "wrong"]):
                 result = cli(*command, *key)
                 assert result.returncode == 2
                 assert "refuses the API key" in result.stderr
                 assert "--qdrant-api-key or QDRANT_API_KEY" in result.stderr
-        assert cli("index", str(workspace), env=clean_environment(QDRANT_API_KEY="right")).returncode == 0
+        assert (
+            cli(
+                "index", str(workspace), env=clean_environment(QDRANT_API_KEY="right", EMBEDDING_HOME=cli.home)
+            ).returncode
+            == 0
+        )
 
 
 def test_what_is_not_running_or_not_there_is_named(cli: Cli, workspace: Path, tmp_path: Path) -> None:
@@ -210,7 +217,7 @@ def test_what_is_not_running_or_not_there_is_named(cli: Cli, workspace: Path, tm
     result = cli("search", "x", "--workspace", str(workspace))
     assert result.returncode == 2
     assert f"has no index in Qdrant at {cli.options[3]}; make it with: embedserve index" in result.stderr
-    result = Cli(cli.options[1], nobody)("search", "x", "--workspace", str(workspace))
+    result = Cli(cli.options[1], nobody, tmp_path / "home")("search", "x", "--workspace", str(workspace))
     assert result.returncode == 2
     assert f"Qdrant at {nobody} does not answer" in result.stderr
 

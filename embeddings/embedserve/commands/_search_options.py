@@ -50,6 +50,7 @@ def found_settings(args: argparse.Namespace) -> ClientSettings:
 
 def connection(args: argparse.Namespace) -> Connection:
     """What was given, completed from the environment and the settings files."""
+    from embedserve.client_settings import home
     from embedserve.indexing.connection import Connection
 
     found = found_settings(args)
@@ -59,4 +60,5 @@ def connection(args: argparse.Namespace) -> Connection:
         api_key=found.api_key.value,
         qdrant_api_key=found.qdrant_api_key.value,
         model=found.model.value,
+        home=home(),
     )

@@ -66,16 +66,21 @@ def run(args: argparse.Namespace) -> int:
 
 async def _main(args: argparse.Namespace, report: Report, display: Display) -> None:
     from embedserve.indexing.ignore import Chosen
+    from embedserve.indexing.lexical import drop_lexicon
     from embedserve.indexing.sync import Indexer, Report
 
-    async with connection(args).open(report.workspace, waiting=display.note) as (store, embedder):
+    where = connection(args)
+    lexicon = where.lexicon_path(report.workspace)
+    async with where.open(report.workspace, waiting=display.note) as (store, embedder):
         if args.delete:
-            await _delete(store)
+            await _delete(store, lexicon)
             return
         if args.recreate:
             await embedder.probe()  # a service that is away must not cost the old index
             await store.drop()
-        indexer = Indexer(store, embedder, display, chosen=Chosen(args.include, args.exclude))
+            if lexicon:
+                drop_lexicon(lexicon)
+        indexer = Indexer(store, embedder, display, Chosen(args.include, args.exclude), lexicon)
         if args.watch:
             from embedserve.indexing.watch import watch
 
@@ -87,8 +92,11 @@ async def _main(args: argparse.Namespace, report: Report, display: Display) -> N
             await indexer.sync(report)
 
 
-async def _delete(store: Store) -> None:
-    if await store.drop():
+async def _delete(store: Store, lexicon: str | None) -> None:
+    from embedserve.indexing.lexical import drop_lexicon
+
+    had_words = lexicon is not None and drop_lexicon(lexicon)
+    if await store.drop() or had_words:
         print(f"deleted the index of {store.workspace}", file=sys.stderr)
         return
     others = sorted(await store.indexed_workspaces())

@@ -12,21 +12,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedserve.indexing.embedder import PATIENCE, Embedder
+from embedserve.indexing.lexical import lexicon_path
 from embedserve.indexing.qdrant import Qdrant
 from embedserve.indexing.search import nearest_indexed
 from embedserve.indexing.store import Store
-from embedserve.indexing.workspace import workspace_path
+from embedserve.indexing.workspace import collection_name, workspace_path
 
 
 @dataclass(frozen=True)
 class Connection:
-    """`embeddings_url`: base URL with /v1. `model` None: the service's first. Keys None: none is sent to Qdrant."""
+    """`embeddings_url`: base URL with /v1. `model` None: the service's first. Keys None: none is sent to Qdrant.
+    `home`: the folder below which lexical indexes are; None: there are none."""
 
     embeddings_url: str
     qdrant_url: str
     api_key: str | None = None
     qdrant_api_key: str | None = None
     model: str | None = None
+    home: str | None = None
+
+    def lexicon_path(self, workspace: str) -> str | None:
+        """The file of the workspace's lexical index."""
+        return lexicon_path(self.home, collection_name(workspace)) if self.home else None
 
     def qdrant(self) -> Qdrant:
         """A client of Qdrant; the caller closes it."""

@@ -69,6 +69,17 @@ class Embedder:
         window = entry.get("max_tokens") or entry.get("max_model_len")  # ours, vLLM's
         self.window = window if isinstance(window, int) and window > 0 else 0
 
+    async def told_window(self) -> int | None:
+        """The model's window by one quick question, without a wait for a service that is away; None: not told."""
+        try:
+            response = await self._client.get(self.url + "/models", timeout=2.0)
+            models = _parsed(response, self.url)["data"] if response.is_success else []
+            entry = next((e for e in models if self.model in (None, e.get("id"))), {})
+        except (httpx.HTTPError, IndexingFailed, KeyError, TypeError, AttributeError):
+            return None
+        window = entry.get("max_tokens") or entry.get("max_model_len")
+        return window if isinstance(window, int) else None
+
     async def _models(self, must_answer: bool) -> list[dict[str, Any]]:
         try:
             found = (await self._send("GET", "/models", None)).get("data")

@@ -42,8 +42,9 @@ CREATE INDEX chunks_by_point ON chunks (point);
 CREATE TABLE names (name TEXT, chunk INTEGER, PRIMARY KEY (name, chunk)) WITHOUT ROWID;
 CREATE INDEX names_of_chunk ON names (chunk);
 """
-_COLUMNS = """chunks.id, hex(point), path, language, start, last, kind, defines, scope, definition_start, definition_last,
-    signature, text"""
+_COLUMNS = """chunks.id, hex(point), path, language, start, last, kind, defines, scope, definition_start,
+    definition_last, signature, text"""
+_CHUNKS = f"SELECT {_COLUMNS} FROM chunks JOIN files ON files.id = chunks.file WHERE"
 
 
 @dataclass(frozen=True)
@@ -154,13 +155,13 @@ class Lexicon:
 
     def _by_row(self, rows: Sequence[int]) -> dict[int, Entry]:
         marks = ", ".join("?" * len(rows))
-        found = self._db.execute(
-            f"SELECT {_COLUMNS} FROM chunks JOIN files ON files.id = chunks.file WHERE chunks.id IN ({marks})", rows
-        )
+        found = self._db.execute(f"{_CHUNKS} chunks.id IN ({marks})", rows)
         return {row[0]: _entry(row) for row in found}
 
     def _entries(self, where: str, values: Sequence[Any]) -> list[Entry]:
-        rows = self._db.execute(f"SELECT {_COLUMNS} FROM chunks JOIN files ON files.id = chunks.file WHERE {where}", values)
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM chunks JOIN files ON files.id = chunks.file WHERE {where}", values
+        )
         return [_entry(row) for row in rows]
 
     # --- writing -------------------------------------------------------------------------------------
@@ -206,7 +207,9 @@ class Lexicon:
         ).lastrowid
         names = {name for defined in chunk.defines for name in own_names(defined)}
         self._db.executemany("INSERT INTO names VALUES (?, ?)", [(_storable(name), row) for name in names])
-        in_names = " ".join(word for name in dict.fromkeys((*chunk.scope, *chunk.defines)) for word in tokens.words(name))
+        in_names = " ".join(
+            word for name in dict.fromkeys((*chunk.scope, *chunk.defines)) for word in tokens.words(name)
+        )
         self._db.execute(
             "INSERT INTO words (rowid, body, names, path) VALUES (?, ?, ?, ?)",
             (row, _storable(" ".join(tokens.words(chunk.text))), _storable(in_names), _storable(in_path)),
@@ -222,6 +225,10 @@ class Lexicon:
         self._db.executemany("DELETE FROM names WHERE chunk = ?", rows)
         self._db.execute("DELETE FROM chunks WHERE file = ?", found)
         self._db.execute("DELETE FROM files WHERE id = ?", found)
+
+    def distrust(self) -> None:
+        """Have every file read again next time."""
+        self._db.execute("UPDATE files SET changed_at = 0")
 
     def touch(self, files: Iterable[FileStamp]) -> None:
         """New stamps of files whose content is as it was."""
@@ -302,8 +309,9 @@ def _words_table() -> str:
     return f"CREATE VIRTUAL TABLE words USING fts5(body, names, path, tokenize='ascii'{kept})"
 
 
-def _filter(path: str, language: str | None) -> tuple[str, list[str]]:
-    where, values = "", []
+def _filter(path: str, language: str | None) -> tuple[str, list[object]]:
+    where = ""
+    values: list[object] = []
     if path:
         where += " AND (files.path = ? OR substr(files.path, 1, ?) = ?)"
         values += [path, len(path) + 1, path + "/"]

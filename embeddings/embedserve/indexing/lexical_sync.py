@@ -7,16 +7,17 @@ again next time, and its digest tells. Needs no service and no Qdrant, and goes 
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.chunk import CHUNKER, TEXT_FORM, Chunk, chunk_text
 from embedserve.indexing.decode import NotText
-from embedserve.indexing.lexical import FileStamp, Lexicon
+from embedserve.indexing.lexical import FileStamp, Lexicon, drop_lexicon, make_lexicon
 from embedserve.indexing.load import file_digest, load, read_bytes
 from embedserve.indexing.text import MAX_CHARS
 from embedserve.indexing.walk import Found, Walk
@@ -28,12 +29,13 @@ SETTLED_SECONDS = 2.0  # younger files may change again without another time
 
 @dataclass
 class Refreshed:
-    """`changed`: files that were cut; `gone`: files that were taken out; `chunks`: of the changed files."""
+    """`window`: that files are cut for. `changed`: files that were cut; `gone`: files that were taken out; `chunks`: of
+    the changed files."""
 
+    window: int = 0
     changed: int = 0
     gone: int = 0
     chunks: int = 0
-    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,40 @@ def known_window(lexicon: Lexicon) -> int | None:
     return int(key.split("/")[0]) if key else None
 
 
+@dataclass(frozen=True)
+class LexicalTask:
+    """How one lexical index is brought up to date. `path`: of its file. `walk`: gives the files of the workspace, or
+    those under some paths. `window`: of `fitted`; None: not known, so that of the last time counts."""
+
+    path: str
+    workspace: str
+    walk: Callable[[set[str] | None], Walk]
+    window: int | None = None
+    stop: threading.Event | None = None
+    advance: Callable[[str], None] = lambda _path: None
+
+    def run(self, found: Walk, only: set[str] | None = None) -> Refreshed:
+        """`found`: the files of the walk of `only`. Raises IndexingFailed where it cannot be written."""
+        try:
+            return self._run(found, only)
+        except sqlite3.OperationalError as error:  # no space, locked, read-only
+            raise IndexingFailed(f"the lexical index {self.path} cannot be written: {error}") from None
+        except sqlite3.DatabaseError:
+            drop_lexicon(self.path)  # damaged, and all of it can be made again
+        try:
+            return self._run(found, only)
+        except sqlite3.Error as error:
+            raise IndexingFailed(f"the lexical index {self.path} cannot be written: {error}") from None
+
+    def _run(self, found: Walk, only: set[str] | None) -> Refreshed:
+        with contextlib.closing(make_lexicon(self.path)) as lexicon:
+            window = known_window(lexicon) or 0 if self.window is None else self.window
+            whole = lexicon.meta("complete") is not None and lexicon.meta("cutting") == cutting_key(window)
+            if only is not None and not whole:
+                found, only = self.walk(None), None
+            return refresh(lexicon, self.workspace, found, window, only, self.stop, self.advance)
+
+
 def refresh(
     lexicon: Lexicon,
     workspace: str,
@@ -70,22 +106,23 @@ def refresh(
     advance: Callable[[str], None] = lambda _path: None,
 ) -> Refreshed:
     """Bring it up to date with the files that were `found`. `window`: of `fitted`. `only`: the files and folders that
-    were walked; None: all. Raises IndexingFailed where the index cannot be written."""
-    done = Refreshed()
-    try:
-        key = cutting_key(window)
-        known = lexicon.files()
-        same_cut = lexicon.meta("cutting") == key
-        lexicon.set_meta(cutting=key, workspace=shown_path(workspace))
-        changed = _changed(workspace, found, known, key, same_cut, stop, advance)
-        for group in _groups(changed, FILES_AT_ONCE):
-            _write(lexicon, group, done)
-        if not (stop and stop.is_set()):
-            _take_out(lexicon, found, known, only, done)
-            if only is None:
-                lexicon.set_meta(complete=str(time.time()))
-    except sqlite3.Error as error:
-        raise IndexingFailed(f"the lexical index {lexicon.path} cannot be written: {error}") from None
+    were walked; None: all. Raises sqlite3.Error."""
+    done = Refreshed(window)
+    key = cutting_key(window)
+    known = lexicon.files()
+    if only is None and known and not found.files:
+        return done  # a disk that is not mounted? What was read is kept, as the points are
+    same_cut = lexicon.meta("cutting") == key
+    if not same_cut:
+        with lexicon.writing():
+            lexicon.distrust()  # all are read again, also when this run is stopped half way
+            lexicon.set_meta(cutting=key, workspace=shown_path(workspace))
+    for group in _groups(_changed(workspace, found, known, key, same_cut, stop, advance), FILES_AT_ONCE):
+        _write(lexicon, group, done)
+    if not (stop and stop.is_set()):
+        _take_out(lexicon, found, known, only, done)
+        if only is None and lexicon.meta("complete") is None:
+            lexicon.set_meta(complete="yes")
     return done
 
 
@@ -125,7 +162,7 @@ def _look_at(workspace: str, file: Found, stamp: FileStamp | None, key: str) -> 
         return _Looked(new, [])
     loaded = load(data, file.relative, file.language, key)
     window = int(key.split("/")[0])
-    return _Looked(new, chunk_text(path, loaded.text, file.language, window, loaded.generated).chunks)
+    return _Looked(new, chunk_text(path, loaded.text, loaded.language, window, loaded.generated).chunks)
 
 
 def _write(lexicon: Lexicon, looked: Sequence[_Looked], done: Refreshed) -> None:

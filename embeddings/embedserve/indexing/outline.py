@@ -15,7 +15,6 @@ from embedserve.indexing.decode import NotText, decode
 from embedserve.indexing.languages import language_of
 from embedserve.indexing.syntax import Definition
 from embedserve.indexing.text import Lines
-from embedserve.indexing.walk import MAX_FILE_BYTES
 from embedserve.indexing.workspace import shown_path
 
 MOST_ENTRIES = 2000
@@ -49,8 +48,9 @@ def read_file_outline(workspace: str, path: str) -> FileOutline:
     if language is None:
         raise IndexingFailed(f"{shown_path(relative)} is in no language that is known here; read the file instead")
     try:
-        if os.path.getsize(full) > MAX_FILE_BYTES:
-            raise IndexingFailed(f"{shown_path(relative)} is over 1 MiB; read the part of it that you need instead")
+        if os.path.getsize(full) > language.max_bytes:
+            size = f"over {language.max_bytes >> 20} MiB"
+            raise IndexingFailed(f"{shown_path(relative)} is {size}; read the part of it that you need instead")
         with open(full, "rb") as file:
             text = decode(file.read())
     except NotText as error:

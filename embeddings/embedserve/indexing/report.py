@@ -11,7 +11,8 @@ class Report:
     """`complete` says whether the run came to its end. `changed`: files that had to be read again; `stored`: chunks
     that were written, `embedded` of them with a vector made now. `skipped`: reason -> files; `unknown`: suffix ->
     files of a kind that is not indexed; `left_out`: each skipped path with its reason. `fallback`: files cut along
-    their paragraphs though their language has a grammar. `generated`: files marked as made by a tool."""
+    their paragraphs though their language has a grammar. `generated`: files marked as made by a tool.
+    `words_seconds`: until the lexical index was up to date."""
 
     workspace: str
     collection: str
@@ -31,6 +32,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     embed_seconds: float = 0.0
+    words_seconds: float = 0.0
     complete: bool = False
 
     def line(self) -> str:

@@ -1,11 +1,12 @@
 """Makes a workspace's collection equal to its folder, embedding only what is new.
 
-Qdrant itself is the record of what was indexed; there is no state beside it that could disagree:
+Qdrant itself is the record of what was embedded; the lexical index keeps its own of what it has:
 
-    1. probe the model, open the collection or refuse it (dimension, model, not ours)
-    2. read the records of stored files (one point a file), walk the folder, hash its files
-    3. mark the index as incomplete; cut, embed and store what changed (`pipeline.py`)
-    4. delete what is of no file of the folder any more; mark as complete
+    1. walk the folder; bring the lexical index beside Qdrant up to date (`lexical_sync.py`): it needs no service
+    2. probe the model, open the collection or refuse it (dimension, model, not ours)
+    3. read the records of stored files (one point a file), hash the folder's files
+    4. mark the index as incomplete; cut, embed and store what changed (`pipeline.py`)
+    5. delete what is of no file of the folder any more; mark as complete
 
 A file's record is written with its last point, its old points are deleted after that: a search finds a changed file
 at any moment, and stopping anywhere leaves a valid index from which the next run goes on. Points of files that
@@ -17,36 +18,24 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from embedserve.errors import IndexingFailed
-from embedserve.indexing.chunk import Chunk
 from embedserve.indexing.daemon import in_daemon_thread
 from embedserve.indexing.embedder import Embedder
 from embedserve.indexing.ignore import Chosen
+from embedserve.indexing.lexical_sync import LexicalTask, fitted
 from embedserve.indexing.pipeline import Pipeline
 from embedserve.indexing.plan import Plan, make_plan
 from embedserve.indexing.progress import Display
 from embedserve.indexing.report import Report
 from embedserve.indexing.store import FileRecord, Recipe, Status, Store
-from embedserve.indexing.text import MAX_CHARS
 from embedserve.indexing.walk import Walk, walk
 from embedserve.indexing.workspace import shown_path
 
-__all__ = ["ChunkSink", "Indexer", "Report", "all_or_first_error"]
-
-
-class ChunkSink(Protocol):
-    """A second index of the same chunks, such as a lexical one. It is told of every new and changed file before any
-    vector is made, and of what is gone; called from a thread, one call at a time."""
-
-    def replace(self, path: str, digest: str, chunks: Sequence[Chunk]) -> None: ...
-
-    def remove(self, path: str) -> None: ...
-
-    def commit(self) -> None: ...
+__all__ = ["Indexer", "Report", "all_or_first_error"]
 
 
 @dataclass
@@ -60,21 +49,21 @@ class _Opened:
 
 
 class Indexer:
-    """Indexes one workspace, once or again and again."""
+    """Indexes one workspace, once or again and again. `lexicon`: the file of its lexical index; None: it has none."""
 
     def __init__(
         self,
         store: Store,
         embedder: Embedder,
         display: Display,
-        sink: ChunkSink | None = None,
         chosen: Chosen | None = None,
+        lexicon: str | None = None,
     ) -> None:
         self.chosen = chosen
+        self.lexicon = lexicon
         self.store = store
         self.embedder = embedder
         self.display = display
-        self.sink = sink
         self._stop = threading.Event()
 
     async def sync(self, report: Report, changed: set[str] | None = None) -> None:
@@ -86,8 +75,10 @@ class Indexer:
         began = time.monotonic()
         self._stop.clear()
         try:
-            opened = await self._open(report, changed)
             found = await in_daemon_thread(self._walk, changed)
+            window = await self._lexical(report, found, changed, await self._expected_window())
+            opened = await self._open(report, changed)
+            await self._lexical(report, found, changed, opened.recipe.max_tokens, window)
             plan = await in_daemon_thread(
                 make_plan,
                 self.store.workspace,
@@ -113,12 +104,39 @@ class Indexer:
     def _walk(self, changed: set[str] | None) -> Walk:
         return walk(self.store.workspace, changed, self.chosen)
 
+    async def _expected_window(self) -> int | None:
+        """What the service says of itself before it is waited for; None: nothing."""
+        if not self.lexicon or self.embedder.dimension:
+            return fitted(self.embedder.window) if self.embedder.dimension else None
+        window = await self.embedder.told_window()
+        return None if window is None else fitted(window)
+
+    async def _lexical(
+        self, report: Report, found: Walk, changed: set[str] | None, window: int | None, done: int | None = None
+    ) -> int | None:
+        """Words are found from here on. `done`: the window that it was brought up to date for already. Gives the window
+        that files were cut for. What goes wrong is a warning: vectors can be had without it."""
+        if not self.lexicon or (window is not None and window == done):
+            return window
+        began = time.monotonic()
+        self.display.start("reading words", len(found.files))
+        task = LexicalTask(self.lexicon, self.store.workspace, self._walk, window, self._stop, self._read)
+        try:
+            refreshed = await in_daemon_thread(task.run, found, changed)
+        except IndexingFailed as error:
+            report.warnings.append(error.message)
+            return window
+        report.words_seconds += time.monotonic() - began
+        return refreshed.window
+
+    def _read(self, path: str) -> None:
+        self.display.advance(1, 0, path)
+
     async def _open(self, report: Report, changed: set[str] | None) -> _Opened:
         if not self.embedder.dimension:
             await self.embedder.probe()
         report.model, report.dimension = str(self.embedder.model), self.embedder.dimension
-        window = self.embedder.window if 0 < self.embedder.window < MAX_CHARS else 0
-        recipe = Recipe(report.model, report.dimension, window)
+        recipe = Recipe(report.model, report.dimension, fitted(self.embedder.window))
         status = await self.store.prepare(recipe)
         if not status.points:
             return _Opened(status, recipe, {}, {})
@@ -153,8 +171,6 @@ class Indexer:
         await self.store.mark(False, recipe, marked.files, marked.chunks)
         pipeline = Pipeline(self.store, self.embedder, self.display, report, recipe.key, recipe.max_tokens)
         pipeline.stored_paths = {*opened.records, *opened.leftovers} if everything else None
-        if self.sink:
-            await in_daemon_thread(self._feed, plan, pipeline, self.sink)
         began = time.monotonic()
         try:
             await pipeline.run(plan.changed)
@@ -166,19 +182,6 @@ class Indexer:
             for path in plan.gone
         )
         await self.store.mark(True, recipe, report.files, report.chunks)
-
-    def _feed(self, plan: Plan, pipeline: Pipeline, sink: ChunkSink) -> None:
-        """The first pass: every changed file's chunks into the sink, before there is any vector."""
-        for path in plan.gone:
-            sink.remove(path)
-        self.display.start("cutting", len(plan.changed))
-        for file in plan.changed:
-            if self._stop.is_set():
-                return
-            if (cut := pipeline.cut(file)) is not None:
-                sink.replace(file.path, cut.digest, cut.chunks)
-            self.display.advance(1, 0, file.path)
-        sink.commit()
 
 
 async def all_or_first_error(coroutines: Iterable[Any]) -> None:
