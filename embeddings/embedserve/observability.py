@@ -35,6 +35,10 @@ QUEUE_SECONDS = Histogram(
 )
 QUEUE_LONGEST = Gauge("embedserve_queue_longest_seconds", "Longest wait for a slot so far")
 REFUSED = Counter("embedserve_refused_total", "Requests answered 429")
+LOOP_BLOCKED = Gauge(
+    "embedserve_event_loop_blocked_max_seconds",
+    "Longest time that the event loop was blocked while requests were in flight, since the models were loaded",
+)
 GC_SECONDS = Summary("embedserve_gc_seconds", "The collection after each embedding request")
 
 BATCHES = Counter("embedserve_batches_total", "Micro-batches computed")

@@ -342,7 +342,6 @@ def test_an_unknown_field_is_an_error_that_names_it(http, collection, method, pa
 @pytest.mark.parametrize(
     ("method", "path", "body", "feature"),
     [
-        ("GET", "/metrics", None, "administration"),
         ("GET", "/telemetry", None, "administration"),
         ("GET", "/cluster/telemetry", None, "administration"),
         ("POST", "/snapshots", None, "snapshots of the whole storage"),

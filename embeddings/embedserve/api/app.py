@@ -1,14 +1,15 @@
 """create_app: routes and middleware around a Runtime.
 
-CanonicalPath -> ErrorShapes -> RequestContext -> CORS (where origins are allowed) -> BrowserGuard -> ApiKey
--> GcMiddleware -> AdmissionMiddleware -> Direct -> FastAPI
+LoopWatch -> CanonicalPath -> ErrorShapes -> RequestContext -> CORS (where origins are allowed) -> BrowserGuard
+-> ApiKey -> GcMiddleware -> AdmissionMiddleware -> Direct -> FastAPI
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 import orjson
 from fastapi import FastAPI, Request
@@ -28,17 +29,23 @@ from embedserve.api.error_shapes import ErrorShapes
 from embedserve.api.paths import CanonicalPath
 from embedserve.api.routes import routers
 from embedserve.errors import EmbedServeError, InvalidRequest, MethodNotAllowed, RouteNotFound
+from embedserve.observability import LOOP_BLOCKED
 from embedserve.serving.housekeeping import keep_house
 from embedserve.serving.runtime import Runtime
 from embedserve.web.api_key import ApiKey
 from embedserve.web.browser_guard import BrowserGuard
+from embedserve.web.event_loop import LoopWatch
 
 
 def create_app(runtime: Runtime) -> ASGIApp:
     """The ASGI application. Its lifespan loads the runtime's models unless some were added already."""
     settings = runtime.settings
     app = FastAPI(
-        title="embedserve", version=__version__, lifespan=_lifespan(runtime), redoc_url=None, redirect_slashes=False
+        title="embedserve",
+        version=__version__,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(runtime, loaded=lambda: watch.reset()),
     )
     app.state.runtime = runtime
     declared = list(app.routes)
@@ -78,15 +85,21 @@ def create_app(runtime: Runtime) -> ASGIApp:
             expose_headers=["X-Embedserve-Truncated", "X-Request-Id", "Retry-After"],
         )
     docs = [path for path in (app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url) if path]
-    return CanonicalPath(ErrorShapes(RequestContext(wrapped, RouteTable(declared, open_paths=docs))))
+    watch = LoopWatch(CanonicalPath(ErrorShapes(RequestContext(wrapped, RouteTable(declared, open_paths=docs)))))
+    LOOP_BLOCKED.set_function(lambda: watch.longest)
+    return watch
 
 
-def _lifespan(runtime: Runtime):  # type: ignore[no-untyped-def]
+def _lifespan(runtime: Runtime, loaded: Callable[[], None]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    async def load() -> None:
+        await runtime.load()
+        loaded()  # libraries that are imported hold the interpreter
+
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(keep_house(runtime))]
         if runtime.loading:
-            tasks.append(asyncio.create_task(runtime.load()))
+            tasks.append(asyncio.create_task(load()))
         yield
         for task in tasks:
             task.cancel()

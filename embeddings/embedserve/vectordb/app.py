@@ -29,12 +29,14 @@ from embedserve.vectordb import big_json
 from embedserve.vectordb.access_log import AccessLog
 from embedserve.vectordb.call import Call
 from embedserve.vectordb.errors import ApiError, format_error, unsupported, wrong_input
+from embedserve.vectordb.metrics import metrics
 from embedserve.vectordb.routes import NOT_SERVED, ROUTES, Handler, is_write
 from embedserve.vectordb.storage import Storage
 from embedserve.vectordb.threads import Kind, panics_as_errors, run
 from embedserve.vectordb.upload import Upload
 from embedserve.web.api_key import ApiKey
 from embedserve.web.browser_guard import BrowserGuard
+from embedserve.web.event_loop import LoopWatch
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ def create_app(
     for path, text in _HEALTH.items():
         routes.append(Route(path, PlainTextResponse(text)))
     routes.append(Route("/", Response(orjson.dumps(_VERSION), media_type="application/json")))
+    routes.append(Route("/metrics", metrics(API_VERSION, storage, lambda: watch.longest)))
     routes.append(Route("/{path:path}", _unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]))
     app: ASGIApp = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _unknown, 405: _unknown})
     if api_key is not None:
@@ -78,7 +81,8 @@ def create_app(
         allowed_hosts=allowed_hosts,
         takes_files=lambda scope: scope["path"].endswith("/snapshots/upload"),
     )
-    return AccessLog(guarded)
+    watch = LoopWatch(AccessLog(guarded))
+    return watch
 
 
 _HEALTH = {

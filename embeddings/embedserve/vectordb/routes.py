@@ -22,7 +22,7 @@ Handler = Callable[[Storage, Call, Any], Awaitable[Any]]
 NOT_SERVED = [
     (re.compile(pattern), feature)
     for pattern, feature in {
-        r"/(telemetry|metrics|cluster/.*|issues|locks|quotas|audit.*)": "service administration",
+        r"/(telemetry|cluster/.*|issues|locks|quotas|audit.*)": "service administration",
         r"/snapshots?(/.*)?": "snapshots of the whole storage; make one of each collection",
         r"/collections/[^/]+/shards/.*/snapshots?(/.*)?": "snapshots of a shard; make one of the collection",
         r"/collections/[^/]+/(cluster|shards|optimizations|vectors)(/.*)?": "cluster and shard administration",
