@@ -16,7 +16,8 @@ all went well. The first line of its docstring (of its first comment) says what 
     # ///
 
 Each client has an environment of its own (a venv, or a folder of npm) in the cache folder, made once per set of
-dependencies. It gets QDRANT_URL, EMBEDDING_URL (without /v1) and EMBEDDING_MODEL. The results go to
+dependencies. It gets QDRANT_URL, EMBEDDING_URL (without /v1), EMBEDDING_MODEL and RERANK_MODEL (a tiny random one:
+that its order is right is tests/api/test_rerank_end_to_end.py's business). The results go to
 memory-bank/works-with.json and, as a table, to memory-bank/works-with.md; clients that are not run keep their last
 result. It knows no client: adding one is adding a file.
 """
@@ -154,10 +155,23 @@ def servers(needed: set[str], cache: Path):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             process = stack.enter_context(embedded_qdrant(folder / "storage"))
             environment |= {"QDRANT_URL": process.url}
-        if "embeddings" in needed:
-            process = stack.enter_context(minilm_service())
+        if needed & {"embeddings", "rerank"}:
+            settings = {}
+            if "rerank" in needed:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                settings["EMBEDDING_RERANK_MODEL"] = str(tiny_reranker(folder))
+                environment["RERANK_MODEL"] = "tiny-reranker"
+            process = stack.enter_context(minilm_service(**settings))
             environment |= {"EMBEDDING_URL": process.url, "EMBEDDING_MODEL": "all-MiniLM-L6-v2"}
         yield environment
+
+
+def tiny_reranker(folder: Path) -> Path:
+    """A random cross-encoder as sentence-transformers saves one."""
+    from support.tiny_models import cross_encoder
+
+    cross_encoder("bert", folder, typed=True)
+    return (folder / "ce").rename(folder / "tiny-reranker")
 
 
 def record(results: list[dict[str, str]]) -> None:

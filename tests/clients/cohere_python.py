@@ -1,11 +1,11 @@
-"""embed of the v1 and the v2 client, with every type of number, and the error of an unknown model."""
+"""embed and rerank of the v1 and the v2 client, with every type of number, and the error of an unknown model."""
 # /// script
 # dependencies = ["cohere=={version}"]
 # [tool.works-with]
 # client = "cohere"
 # package = "cohere"
-# servers = ["embeddings"]
-# versions = ["7.3.1"]
+# servers = ["rerank"]
+# versions = ["7.3.1", "5.21.1"]
 # ///
 
 import math
@@ -32,3 +32,13 @@ except cohere.NotFoundError as error:
     refused = error
 assert refused is not None
 assert "is not served here" in str(refused.body)
+
+documents = ["def add(a, b): return a + b", "a cat", "import os"]
+reranker = os.environ["RERANK_MODEL"]
+ranking = two.rerank(model=reranker, query="add two numbers", documents=documents, top_n=2)
+assert len(ranking.results) == 2
+assert ranking.results[0].relevance_score >= ranking.results[1].relevance_score
+objects = [{"text": text} for text in documents]
+older = one.rerank(model=reranker, query="add two numbers", documents=objects, return_documents=True)
+assert [row.index for row in older.results][:2] == [row.index for row in ranking.results]
+assert older.results[0].document.text == documents[older.results[0].index]

@@ -16,7 +16,7 @@ def test_every_client_says_its_name_servers_dependencies_and_what_is_run(path):
     runs = works_with.runs_of(path)
     assert runs
     for run in runs:
-        assert set(run.servers) <= {"qdrant", "embeddings"}
+        assert set(run.servers) <= {"qdrant", "embeddings", "rerank"}
         assert run.servers
         assert run.what
         assert run.dependencies

@@ -156,3 +156,19 @@ print([m for m in ("torch", "transformers", "huggingface_hub", "httpx", "openvin
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_tokens_are_transformers_with_places_in_the_text_and_decode_to_it(tmp_path):
+    from transformers import AutoTokenizer
+
+    source = minilm(tmp_path)
+    ours, theirs = load_tokenizer(source), AutoTokenizer.from_pretrained(source.folder)
+    text = "def Añadir(a, b): return a + b  # ☃"
+    tokens = ours.tokens(text)
+    assert [one.id for one in tokens] == theirs(text)["input_ids"]
+    assert [one.special for one in tokens] == [True, *[False] * (len(tokens) - 2), True]
+    assert all(one.text == text[one.start : one.stop] for one in tokens[1:-1])
+    assert [one.id for one in ours.tokens(text, special=False)] == theirs(text, add_special_tokens=False)["input_ids"]
+    ids = [one.id for one in tokens]
+    assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    assert ours.decode(ids, skip_special=False).startswith("[CLS]")

@@ -66,6 +66,14 @@ class FakeTokenizer:
         count = min(1 + len(prompt.encode()), len(ids))
         return np.concatenate([ids[:count] | np.int32(1 << 29), ids[count:]])
 
+    def tokens(self, text: str, special: bool) -> list[FakeToken]:
+        middle = [FakeToken(byte + 2, chr(byte), False, i, i + 1) for i, byte in enumerate(text.encode())]
+        return [FakeToken(0, "<s>", True), *middle, FakeToken(1, "</s>", True)] if special else middle
+
+    def decode(self, ids: Sequence[int], skip_special: bool) -> str:
+        names = {0: "" if skip_special else "<s>", 1: "" if skip_special else "</s>"}
+        return "".join(names[one] if one in names else chr(one - 2) for one in ids)
+
     def _encode(self, text: str, max_tokens: int) -> FakeEncoding:
         ids = np.array([0, *(byte + 2 for byte in text.encode()), 1], dtype=np.int32)
         cut = ids if len(ids) <= max_tokens else np.append(ids[: max_tokens - 1], ids[-1:])
@@ -76,3 +84,12 @@ class FakeTokenizer:
 class FakeEncoding:
     ids: TokenIds
     length: int
+
+
+@dataclass(frozen=True)
+class FakeToken:
+    id: int
+    text: str
+    special: bool
+    start: int | None = None
+    stop: int | None = None

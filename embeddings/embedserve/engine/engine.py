@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -68,6 +68,12 @@ class Tokenizer(Protocol):
     def pair(self, first: str, others: Sequence[str], max_tokens: int) -> Sequence[Encoded]: ...
 
     def mark_prompt(self, ids: TokenIds, prompt: str) -> TokenIds: ...
+
+    def tokens(self, text: str, special: bool) -> Sequence[Any]:
+        """Dataclasses of `id`, `text`, `special`, `start` and `stop`."""
+        ...
+
+    def decode(self, ids: Sequence[int], skip_special: bool) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,11 @@ class ModelSpec:
         return all(step.include_prompt for step in self.steps if isinstance(step, Pool))
 
     @property
+    def pooling(self) -> str:
+        """How its tokens become one vector, as sentence-transformers calls it."""
+        return next(("+".join(step.modes) for step in self.steps if isinstance(step, Pool)), "")
+
+    @property
     def dimensions(self) -> tuple[int, ...]:
         """Every dimension that may be asked for."""
         return self.matryoshka or (self.dimension,)

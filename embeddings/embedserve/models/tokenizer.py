@@ -59,6 +59,17 @@ class Encoding:
         return self.length > len(self.ids) or not self.exact
 
 
+@dataclass(frozen=True)
+class Token:
+    """`start`, `stop`: places in the text, in characters; None for a special token."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
 class Tokenizer:
     """Thread-safe: the library's object is never changed after construction, and encoding releases the GIL.
 
@@ -162,6 +173,20 @@ class Tokenizer:
             ids = np.concatenate([start, a[:m], middle, b[:n] | self._second, end])
             pairs.append(Encoding(ids, total + limit - room, True))
         return pairs
+
+    def tokens(self, text: str, special: bool = True) -> list[Token]:
+        """Every token of a text, uncut; for people and for clients that count, not for the model."""
+        text = text.lower() if self._lower_case else text
+        found = self._rust.encode(text, add_special_tokens=special and self._blank is None)
+        rows = zip(found.ids, found.tokens, found.special_tokens_mask, found.offsets, strict=True)
+        return [
+            Token(id, name, True, None, None) if mask else Token(id, text[start:stop], False, start, stop)
+            for id, name, mask, (start, stop) in rows
+        ]
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """The text of ids from 0 to vocab_size - 1; ids of the table that no token has are left out."""
+        return str(self._rust.decode(list(ids), skip_special_tokens=skip_special))
 
     def mark_prompt(self, ids: npt.NDArray[np.int32], prompt: str) -> npt.NDArray[np.int32]:
         """The ids with those of `prompt`, which stands before the text, marked as not to be pooled."""

@@ -32,7 +32,7 @@ router = APIRouter()
 
 _LOGGED = 64  # characters of a batch's id in the log
 _TEI = Known(
-    used=("inputs", "truncate", "prompt_name", "dimensions"),
+    used=("inputs", "model", "truncate", "prompt_name", "dimensions"),
     true={"normalize": (True,), "truncation_direction": ("Right", "right")},
 )
 _DOCTOWN = Known(used=("batch_id", "chunks"))
@@ -107,11 +107,17 @@ def parse_request(body: bytes, rules: Rules) -> Batch | Wanted:
         raise InvalidRequest("give 'inputs', or 'batch_id' and 'chunks', not both", param="inputs")
     if is_batch:
         return _batch(fields, rules)
+    return parse_tei(fields, rules)
+
+
+def parse_tei(fields: Fields, rules: Rules) -> Wanted:
+    """Raises InvalidRequest."""
     if "inputs" not in fields:
         raise InvalidRequest("'inputs' is missing (or 'batch_id' and 'chunks', as Doctown sends)", param="inputs")
     _TEI.check(fields)
     return Wanted(
         texts=texts(fields, "inputs", rules),
+        model=string(fields, "model"),
         truncate=boolean(fields, "truncate"),
         prompt_name=string(fields, "prompt_name"),
         dimensions=positive(fields, "dimensions"),
