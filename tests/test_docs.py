@@ -1,25 +1,20 @@
 """The READMEs are product: their commands run, both languages say the same, the settings table is the code's."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from support.processes import clean_environment, free_port
+from support.readme import blocks, run_readme
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import settings_table  # noqa: E402
 
 EN, UK = (ROOT / "README.md").read_text(), (ROOT / "README.uk.md").read_text()
-BLOCK = re.compile(r"(<!-- not run by [^\n]*-->\n)?```(\w*)\n(.*?)```", re.DOTALL)
-
-
-def blocks(text):
-    """(language, code, whether the docs test runs it)."""
-    return [(language, code, not skipped) for skipped, language, code in BLOCK.findall(text)]
 
 
 def headings(text):
@@ -86,32 +81,15 @@ def test_relative_links_lead_somewhere():
 
 
 @pytest.mark.slow
-def test_the_readmes_shell_blocks_run_in_order(tmp_path):
-    """Word for word, in this checkout, natively, on the ports that the README names."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("EMBEDDING_", "QDRANT_"))}
-    environment |= {"EMBEDSERVE_RUNTIME": "native", "EMBEDDING_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-
-    def run(*command):
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        return done.stdout
-
-    output = ""
-    try:
-        for language, code, ours in blocks(EN):
-            if language == "sh" and ours:
-                output += run("bash", "-euc", code)
-                if "manage.sh start" in code:  # the server is up: the other blocks that need it
-                    python = next(code for language, code, _ in blocks(EN) if language == "python")
-                    assert run(sys.executable, "-c", python).split()[0] == "384"
-                    curl = next(code for language, code, _ in blocks(EN) if code.startswith("curl"))
-                    usage = json.loads(run("bash", "-euc", curl))["usage"]
-                    assert usage == {"prompt_tokens": 4, "total_tokens": 4, "truncated": 0}
-    finally:
-        run("bash", "scripts/manage.sh", "stop")
-    assert "api/admission.py" in output, output
+@pytest.mark.parametrize("ports", ["as written", "moved"])
+def test_the_readmes_shell_blocks_run_in_order(tmp_path, ports):
+    """Word for word, in this checkout, natively; tests/docker/test_readme.py does it in containers."""
+    environment = clean_environment(
+        EMBEDSERVE_RUNTIME="native", EMBEDDING_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="1"
+    )
+    if ports == "moved":
+        environment |= {"EMBEDDING_PORT": str(free_port()), "QDRANT_PORT": str(free_port())}
+    assert "api/admission.py" in (output := run_readme(environment)), output
 
 
 def test_every_file_that_holds_a_law_exists():

@@ -1,7 +1,8 @@
 """The command line: finds the subcommand, parses, calls one function. Nothing heavy is imported here.
 
 Each subcommand is a module of `embedserve.commands` with `configure(parser)` and `run(args) -> exit code`;
-only the one that was asked for is imported, so that `--help` answers at once.
+only the one that was asked for is imported, so that `--help` answers at once. A server says `DRAINS = True`: it ends
+at Ctrl-C when its requests are answered, other commands within two seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import sys
 
 from embedserve import __version__, sources
+from embedserve.interrupt import bound_ctrl_c
 
 COMMANDS = {
     "serve": "serve embeddings over the OpenAI API",
@@ -40,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     except SetupError as error:
         print(f"embedserve: {error.message}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _run(argv: list[str]) -> int:
@@ -59,13 +63,13 @@ def _run(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     from embedserve.errors import SetupError
 
+    if not getattr(module, "DRAINS", False):
+        bound_ctrl_c()
     try:
         return int(module.run(args) or 0)
     except SetupError as error:
         print(f"embedserve {chosen}: {error.message}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         sys.stderr.close()  # a reader like `head` has had enough
         return 0

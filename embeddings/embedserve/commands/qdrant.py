@@ -15,6 +15,8 @@ from embedserve.errors import MissingExtra, SetupError
 
 DEFAULT_STORAGE = "~/.local/share/embedserve/qdrant"
 
+DRAINS = True
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+DRAINS = True
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
