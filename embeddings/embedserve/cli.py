@@ -13,7 +13,7 @@ import os
 import sys
 
 from embedserve import __version__, sources
-from embedserve.interrupt import bound_ctrl_c
+from embedserve.interrupt import INTERRUPTED, bound_ctrl_c, leave
 
 COMMANDS = {
     "serve": "serve embeddings over the OpenAI API",
@@ -32,7 +32,15 @@ COMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (2: wrong usage or set-up, 130: Ctrl-C)."""
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is not None:
+        return _guarded(argv)
+    code = _guarded(sys.argv[1:])
+    if code == INTERRUPTED:
+        leave(code)
+    return code
+
+
+def _guarded(argv: list[str]) -> int:
     from embedserve.errors import SetupError
 
     try:
@@ -43,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"embedserve: {error.message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def _run(argv: list[str]) -> int:

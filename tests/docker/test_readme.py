@@ -18,7 +18,7 @@ STANDIN = """
 FROM embedserve:local
 USER root
 RUN mkdir -p /qdrant/storage && printf '%s\\n' '#!/bin/sh' \\
- 'exec embedserve qdrant --host 0.0.0.0 --port 6333 --storage /qdrant/storage/edge' > /qdrant/entrypoint.sh \\
+ 'exec embedserve qdrant --without-api-key --host 0.0.0.0 --storage /qdrant/storage/edge' > /qdrant/entrypoint.sh \\
  && chmod 755 /qdrant/entrypoint.sh
 WORKDIR /qdrant
 ENTRYPOINT []
