@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "embeddings" / "embedserve"
 # Ours: a room -> the rooms it may import from (its own always).
 ROOMS = {
     "errors": set(),
+    "interrupt": set(),
     "telemetry": set(),
     "observability": set(),
     "recent": {"observability"},
