@@ -25,19 +25,11 @@ from embedserve.errors import EmbedServeError, IndexingFailed
 from embedserve.indexing.connection import Connection
 from embedserve.indexing.embedder import Embedder
 from embedserve.indexing.store import Overview, overview
+from embedserve.models.spec import Published
 from embedserve.settings import Settings
 
 MIB = 1024 * 1024
 OLDEST_QDRANT = (1, 10)  # the first with the query call
-# Text, and the first values of its unit vector as published (shared with the tests of the models).
-REFERENCES = {
-    "all-MiniLM-L6-v2": ("hello world", (-0.034478, 0.03102, 0.00673, 0.02611, -0.039362)),
-    "jina-code-v2": ("hello world", (0.0145, -0.0164, 0.0136, -0.0170, 0.0734)),
-    "embeddinggemma-300m": (
-        "title: none | text: hello world",
-        (-0.08181356, 0.0214127, 0.05120273, -0.03690156, -0.0254504),
-    ),
-}
 CLOSE, FAR = 0.01, 0.03  # largest difference of one value: fp32 and bf16 stay below CLOSE, int8 may reach it
 
 
@@ -180,7 +172,11 @@ def check_embedding(where: Connection, served: list[dict[str, Any]]) -> Iterator
 
 
 async def _test_embedding(where: Connection, model: str) -> Line:
-    text, expected = REFERENCES.get(model, ("hello world", ()))
+    from embedserve.models.catalog import find
+
+    spec = find(model)
+    known = spec.published[0] if spec and spec.published else Published("hello world", ())
+    text, expected = known.text, known.values
     embedder = Embedder(where.embeddings_url, where.api_key, model, patience=10)
     try:
         vector = (await embedder.embed([text]))[0]

@@ -134,12 +134,12 @@ class EmbeddingService:
         return np.asarray(one @ other.T, dtype=np.float32)
 
     def supported_dimensions(self) -> tuple[int, ...]:
-        """Every value that `dimensions` may have, the full one first."""
+        """What `dimensions` may be, the full one first; of a model that allows a whole range, the usual values."""
         return tuple(sorted(self._spec.dimensions, reverse=True))
 
     def is_dimension_supported(self, dimension: int) -> bool:
         """Whether `dimensions` may have this value."""
-        return dimension in self._spec.dimensions
+        return self._spec.allows(dimension)
 
     def close(self) -> None:
         """Free the model; what still waits fails with NotReady. A second call does nothing."""
@@ -211,7 +211,7 @@ def _engine(loaded: Loaded, settings: Settings) -> Engine:
         adaptive=settings.adaptive_batching,
         workers=loaded.backend.info.streams,
     )
-    return Engine(spec.id, loaded.backend, loaded.tokenizer, spec.max_tokens, governor)
+    return Engine(spec.id, loaded.backend, loaded.tokenizer, spec.max_tokens, governor, centred=spec.centred)
 
 
 def _unit(rows: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import pytest
 
 from embedserve.backends.fake import FakeBackend, FakeTokenizer
 from embedserve.engine import crew, worker
-from embedserve.engine.engine import Engine
+from embedserve.engine.engine import Engine, _assemble
 from embedserve.engine.memory import MemoryGovernor
 from embedserve.errors import InferenceFailed, InvalidRequest, NotReady
 
@@ -305,3 +305,15 @@ def test_after_slow_steps_on_the_loop_the_next_ones_go_to_a_thread_and_one_slow_
         assert names[5].startswith("tokenise-small")
 
     with_engine(test)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_a_cut_vector_loses_its_mean_first_only_where_the_model_wants_it(centred):
+    """nomic-embed-text-v1.5: layer norm, cut, length 1. The layer norm's scale does not outlive the length."""
+    full = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32) + 1
+    full /= np.linalg.norm(full, axis=1, keepdims=True)
+    cut = _assemble(list(full), [0, 1, 2, 1], 4, centred)
+    before = (full - full.mean(axis=1, keepdims=True)) / full.std(axis=1, keepdims=True) if centred else full
+    wanted = before[[0, 1, 2, 1], :4]
+    np.testing.assert_allclose(cut, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_array_equal(_assemble(list(full), [0, 1, 2], None, centred), full)

@@ -89,7 +89,7 @@ print(source.origin, source.revision, source.spec.architecture, source.spec.dime
 def test_a_pulled_model_is_listed_and_works_with_the_hub_switched_off(machine, hub):
     pull(machine)
     done = embedserve({**machine, "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}, "models")
-    assert f"{HUB_ID}  32 dimensions, 8192 tokens" in done.stdout
+    assert f"{HUB_ID}  (32 dimensions, up to 8,192 tokens" in done.stdout
     assert f"hub {hub.commit[:12]}" in done.stdout
 
 

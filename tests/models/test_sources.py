@@ -193,6 +193,8 @@ def test_models_as_json(tmp_path):
     command = [sys.executable, "-m", "embedserve.cli", "models", "--json"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     known = {entry["id"]: entry for entry in json.loads(done.stdout)}
+    assert list(known) == [spec.id for spec in CATALOG]
+    assert all(entry["good_for"] and entry["license"] for entry in known.values())
     jina, minilm, gemma = (known[name] for name in ("jina-code-v2", "all-MiniLM-L6-v2", "embeddinggemma-300m"))
     assert (gemma["id"], gemma["gated"], gemma["matryoshka"]) == ("embeddinggemma-300m", True, [768, 512, 256, 128])
     assert (jina["id"], jina["folder"], jina["dimension"]) == ("jina-code-v2", None, 768)

@@ -44,16 +44,46 @@ def test_the_sentence_transformers_layout(tokenizer, tmp_path):
     assert np.abs(found - wanted).max() < 1e-6
 
 
+def model2vec(folder, tokenizer, config, **tensors):
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    tokenizer._tokenizer.save(str(folder / "tokenizer.json"))
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("max_length", [None, 20])
+def test_model2vecs_newer_layout_has_no_model_type_leaves_unknown_tokens_out_and_cuts(tokenizer, tmp_path, max_length):
+    """What model2vec 0.10's StaticModel.encode does. Compared with it by hand on a float32 table: 1e-7 apart."""
+    table = np.random.default_rng(2).standard_normal((len(tokenizer), 16), dtype=np.float32)
+    config = {"normalize": True, "embedding_dtype": "float16", **({"max_length": max_length} if max_length else {})}
+    folder = model2vec(tmp_path / "m2v", tokenizer, config, embeddings=table.astype(np.float16))
+    texts = ["def add(a, b): ☃ return ☃ a", *TEXTS]
+    source, found = ours(folder, tmp_path, texts)
+    assert source.spec.max_tokens == (max_length or 512)
+    unknown, rows = tokenizer.unk_token_id, table.astype(np.float16).astype(np.float32)
+    wanted = []
+    for text in texts:
+        ids = np.array(tokenizer(text, add_special_tokens=False)["input_ids"][: source.spec.max_tokens])
+        wanted.append(rows[ids[ids != unknown]].mean(axis=0))
+    assert unknown in tokenizer(texts[0])["input_ids"]
+    assert np.abs(found - np.array(wanted) / np.linalg.norm(wanted, axis=1, keepdims=True)).max() < 1e-6
+
+
+def test_a_text_of_unknown_tokens_only_still_has_a_unit_vector(tokenizer, tmp_path):
+    table = np.random.default_rng(3).standard_normal((len(tokenizer), 16), dtype=np.float32)
+    folder = model2vec(tmp_path / "m2v", tokenizer, {"normalize": True}, embeddings=table)
+    _, found = ours(folder, tmp_path, ["☃", ""])
+    assert np.isfinite(found).all()
+
+
 def test_model2vecs_layout_with_a_mapping_and_weights(tokenizer, tmp_path):
     size = len(tokenizer)
     pick = np.random.default_rng(1)
     rows = pick.standard_normal((40, 16), dtype=np.float32)
     mapping, weights = pick.integers(0, 40, size), pick.random(size, dtype=np.float32) + 0.1
-    folder = tmp_path / "m2v"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"model_type": "model2vec", "normalize": True}))
-    tokenizer._tokenizer.save(str(folder / "tokenizer.json"))
-    save_file({"embeddings": rows, "mapping": mapping, "weights": weights}, folder / "model.safetensors")
+    config = {"model_type": "model2vec", "normalize": True}
+    folder = model2vec(tmp_path / "m2v", tokenizer, config, embeddings=rows, mapping=mapping, weights=weights)
     _, found = ours(folder, tmp_path)
     wanted = library(tokenizer, rows[mapping] * weights[:, None]).encode(TEXTS, normalize_embeddings=True)
     assert np.abs(found - wanted).max() < 1e-6

@@ -17,7 +17,8 @@ class StaticBackend:
     """See base.Backend. One stream: gathering rows is bound by memory, not by arithmetic."""
 
     def __init__(self, source: ModelSource, *, why: str) -> None:
-        self._table = static.load(source.folder).vectors
+        loaded = static.load(source.folder)
+        self._table, self._left_out = loaded.vectors, loaded.left_out
         dimension = self._table.shape[1]
         self.info = BackendInfo(
             "static",
@@ -34,7 +35,9 @@ class StaticBackend:
 
     def embed(self, sequences: Sequence[TokenIds]) -> Vectors:
         found = np.zeros((len(sequences), self.info.dimension), dtype=np.float32)
-        for row, ids in zip(found, sequences, strict=True):
+        for row, sequence in zip(found, sequences, strict=True):
+            known = sequence[sequence != self._left_out]
+            ids = known if len(known) else sequence  # of nothing but unknown tokens a unit vector is wanted, too
             for start in range(0, len(ids), _AT_ONCE):
                 row += self._table[ids[start : start + _AT_ONCE]].sum(axis=0)
             row /= len(ids)

@@ -1,4 +1,4 @@
-"""`embedserve models`: what is known by name, and what of it is on this machine."""
+"""`embedserve models`: what is known by name, what it is good for, and what of it is on this machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+_SHOWN = (
+    "id",
+    "task",
+    "aliases",
+    "hub_id",
+    "dimension",
+    "max_tokens",
+    "license",
+    "dtypes",
+    "matryoshka",
+    "least_dimension",
+    "prompts",
+    "gated",
+    "good_for",
+    "code_retrieval",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,32 +41,56 @@ def run(args: argparse.Namespace) -> int:
         artefacts = installed_artefacts(source, home) if source else []
         entries.append({**_entry(spec, source, problem), "artefacts": artefacts})
     if args.json:
-        print(json.dumps(entries, indent=2))
-        return 0
-    for entry in entries:
-        names = ", ".join([*entry["aliases"], *([entry["hub_id"]] if entry["hub_id"] else [])])
-        print(f"{entry['id']}  {entry['dimension']} dimensions, {entry['max_tokens']} tokens  {entry['license']}")
-        print(f"    also: {names}" if names else "    (not in the catalog)")
-        if entry["problem"]:
-            print(f"    unusable: {entry['problem']}")
-        elif entry["folder"]:
-            size = entry["disk_bytes"] / 1e6
-            print(f"    on disk: {size:.0f} MB in {entry['folder']} ({entry['origin']} {entry['revision'][:12]})")
-            for artefact in entry["artefacts"]:
-                guard = f", guard: {artefact['guard']}" if "guard" in artefact else ""
-                print(f"    {artefact['precision']} artefact{guard} in {artefact['folder']}")
-        else:
-            size = f"  ({entry['download_bytes'] / 1e6:.0f} MB)" if entry["download_bytes"] else ""
-            licence = "  (accept its licence on the hub first, then set HF_TOKEN)" if entry["gated"] else ""
-            print(f"    not on disk: embedserve pull {entry['id']}{size}{licence}")
+        print(json.dumps(entries, indent=2, ensure_ascii=False))
+    else:
+        print("\n\n".join("\n".join(_lines(entry)) for entry in entries))
     return 0
+
+
+def _lines(entry: dict[str, Any]) -> list[str]:
+    """One model, for a person: the facts in a line, then a line for each thing that there is to say."""
+    bytes_ = entry["disk_bytes"] or entry["download_bytes"]
+    facts = [
+        f"{entry['dimension']} dimensions" if entry["task"] == "embed" else "a reranker",
+        f"up to {entry['max_tokens']:,} tokens",
+        f"{bytes_ / 1e6:,.0f} MB" if bytes_ else "size not known",
+        entry["license"] or "licence: see its makers' page",
+    ]
+    names = ", ".join([*entry["aliases"], *([entry["hub_id"]] if entry["hub_id"] else [])])
+    said = [
+        entry["good_for"],
+        f"code retrieval, published: {entry['code_retrieval']}" if entry["code_retrieval"] else "",
+        f"prompts: {', '.join(entry['prompts'])}" if entry["prompts"] else "",
+        f"dimensions: {_dimensions(entry)}" if entry["matryoshka"] else "",
+        f"also called: {names}" if names else "not in the catalog",
+        *_on_disk(entry),
+    ]
+    return [f"{entry['id']}  ({', '.join(facts)})", *(f"    {line}" for line in said if line)]
+
+
+def _dimensions(entry: dict[str, Any]) -> str:
+    if entry["least_dimension"]:
+        return f"any from {entry['least_dimension']} to {entry['dimension']}"
+    return ", ".join(map(str, entry["matryoshka"]))
+
+
+def _on_disk(entry: dict[str, Any]) -> list[str]:
+    if entry["problem"]:
+        return [f"unusable: {entry['problem']}"]
+    if not entry["folder"]:
+        licence = " (accept its licence on the hub first, then set HF_TOKEN)" if entry["gated"] else ""
+        return [f"not on disk: embedserve pull {entry['id']}{licence}"]
+    lines = [f"on disk: {entry['folder']} ({entry['origin']} {entry['revision'][:12]})"]
+    for artefact in entry["artefacts"]:
+        guard = f", guard: {artefact['guard']}" if "guard" in artefact else ""
+        lines.append(f"{artefact['precision']} artefact{guard}: {artefact['folder']}")
+    return lines
 
 
 def _entry(spec: Any, source: Any, problem: str) -> dict[str, Any]:
     known = asdict(spec)
-    kept = ("id", "aliases", "hub_id", "dimension", "max_tokens", "license", "dtypes", "matryoshka", "prompts", "gated")
     return {
-        **{name: known[name] for name in kept},
+        **{name: known[name] for name in _SHOWN},
         "download_bytes": spec.size_bytes,
         "folder": str(source.folder) if source else None,
         "origin": source.origin if source else None,

@@ -129,6 +129,7 @@ class Engine:
 
     scores: the model is a cross-encoder, whose rows are scores of pairs and stay as they are: `score`, not `embed`.
     pool_prompt: a prompt's tokens are pooled with the text's (sentence-transformers' `include_prompt`).
+    centred: a vector that is cut first loses its mean (ModelSpec.centred).
     """
 
     def __init__(
@@ -142,10 +143,11 @@ class Engine:
         *,
         scores: bool = False,
         pool_prompt: bool = True,
+        centred: bool = False,
     ) -> None:
         self.name, self.backend, self.tokenizer, self.max_tokens = name, backend, tokenizer, max_tokens
         self.governor, self.cache = governor, cache
-        self.scores, self.pool_prompt = scores, pool_prompt
+        self.scores, self.pool_prompt, self.centred = scores, pool_prompt, centred
         self.backlog = Backlog()
         self.crew = Crew(name, backend, self.backlog, governor, tokenizer.vocab_size, self._computed, unit=not scores)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
@@ -274,9 +276,9 @@ class Engine:
         obs.TEXTS.inc(len(found.inverse))
         obs.TOKENS.inc(found.tokens)
         if len(found.inverse) * self.backend.info.dimension <= _ASSEMBLE_INLINE:
-            vectors = _assemble(rows, found.inverse, dimension)
+            vectors = _assemble(rows, found.inverse, dimension, self.centred)
         else:
-            vectors = await loop.run_in_executor(thread, _assemble, rows, found.inverse, dimension)
+            vectors = await loop.run_in_executor(thread, _assemble, rows, found.inverse, dimension, self.centred)
         return Embedded(vectors, found.tokens, found.truncated, found.cached)
 
     def _begin_inline(self, request: _Request, encode: Callable[[], _Encoded]) -> _Found:
@@ -395,11 +397,12 @@ class Engine:
             self.cache.put_many([item.key for item in items], vectors)
 
 
-def _assemble(rows: Sequence[Vectors], inverse: list[int], dimension: int | None) -> Vectors:
+def _assemble(rows: Sequence[Vectors], inverse: list[int], dimension: int | None, centred: bool) -> Vectors:
     """Rows in input order, cut to `dimension` and normalised again. Shape (n, dimension)."""
     unique = np.stack(rows)
     if dimension is not None and dimension < unique.shape[1]:
-        unique, sound = unit_rows(np.ascontiguousarray(unique[:, :dimension]))
+        kept = unique[:, :dimension] - (unique.mean(axis=1, keepdims=True) if centred else 0)
+        unique, sound = unit_rows(np.ascontiguousarray(kept))
         if not sound.all():
             at = inverse.index(int(np.flatnonzero(~sound)[0]))
             raise InvalidRequest(

@@ -58,9 +58,11 @@ def prefix(
 
 def dimension(spec: ModelSpec, wanted: int | None) -> int | None:
     """What to cut to, None for the full vector. Raises InvalidRequest that lists what is allowed."""
-    if wanted is None or wanted in spec.dimensions:
+    if wanted is None or spec.allows(wanted):
         return wanted
     allowed = ", ".join(map(str, spec.dimensions))
+    if spec.least_dimension:
+        allowed = f"{spec.least_dimension} to {spec.dimension}"
     raise InvalidRequest(f"{spec.id} was not trained for {wanted} dimensions; allowed: {allowed}", param="dimensions")
 
 

@@ -11,6 +11,23 @@ from embedserve.models.steps import MEAN, Pool, Step
 
 
 @dataclass(frozen=True)
+class Published:
+    """What its makers' own library gives: a text, prompt included, and the first values of its unit vector."""
+
+    text: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A published example: cosines of a query with documents, prompts included."""
+
+    query: str
+    documents: tuple[str, ...]
+    cosines: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """One model of the catalog, or one described by a folder's own config.
 
@@ -20,6 +37,9 @@ class ModelSpec:
     notice: what a user should know of how the files were understood.
     prompts: name -> prefix put before the text (`query`, `document`, ...); empty: the model has none.
     matryoshka: dimensions the model was trained to be cut to, the full one included; empty: none.
+    least_dimension: where the makers allow every dimension from it to the full one; 0: only those of `matryoshka`.
+    centred: a vector's mean is taken from its numbers before it is cut (a layer norm, whose scale length 1 undoes).
+    code_retrieval: published figures for finding code, and where they stand; figures of two tables do not compare.
     dtypes: the precisions that are right for the weights (EmbeddingGemma overflows in fp16, say).
     sha256: file name -> hash; where given, a file of another content is refused, wherever it came from.
     """
@@ -38,6 +58,8 @@ class ModelSpec:
     notice: str = ""
     prompts: dict[str, str] = field(default_factory=dict)
     matryoshka: tuple[int, ...] = ()
+    least_dimension: int = 0
+    centred: bool = False
     dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16", "int8")
     default_prompt: str = ""  # the name of the prompt that the model's own files put before every text
     title_prompt: str = ""  # a document's prompt with a title: `{title}` is replaced
@@ -46,6 +68,9 @@ class ModelSpec:
     license: str = ""
     size_bytes: int = 0  # download size
     good_for: str = ""  # one line for `embedserve models`
+    code_retrieval: str = ""
+    published: tuple[Published, ...] = ()
+    ranking: Ranking | None = None
     gated: bool = False  # the hub wants its licence accepted first
 
     @property
@@ -74,8 +99,12 @@ class ModelSpec:
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """Every dimension that may be asked for."""
+        """The dimensions that may be asked for; of a model that allows a whole range, the usual ones."""
         return self.matryoshka or (self.dimension,)
+
+    def allows(self, dimension: int) -> bool:
+        """Whether a vector may be cut to this dimension."""
+        return dimension in self.dimensions or 0 < self.least_dimension <= dimension <= self.dimension
 
 
 @dataclass(frozen=True)

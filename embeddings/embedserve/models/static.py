@@ -1,8 +1,11 @@
 """Static models: a table of token vectors, no encoder. The fastest embedding there is (Model2Vec, potion).
 
 Two layouts hold the same thing. Model2Vec: `embeddings`, optionally `mapping` (token id -> row) and `weights` (token id
--> factor) in model.safetensors, `"model_type": "model2vec"`. sentence-transformers: a StaticEmbedding module with
-`embedding.weight`. A text is the mean of its tokens' rows, without special tokens, as sentence-transformers does it.
+-> factor) in model.safetensors; its config.json says `"model_type": "model2vec"`, or, since 2025, no model type at all
+but how the table was made. sentence-transformers: a modules.json with a StaticEmbedding, `embedding.weight`.
+
+A text is the mean of its tokens' rows, without special tokens. Each layout as its own library does it: Model2Vec leaves
+unknown tokens out and cuts at 512 tokens (`max_length` of its config), sentence-transformers does neither.
 """
 
 from __future__ import annotations
@@ -21,14 +24,17 @@ from embedserve.models.steps import Pool
 
 ARCHITECTURE = "static"
 MAX_TOKENS = 32768  # the model itself has no limit
+MODEL2VEC_LIMIT = 512  # model2vec's DEFAULT_MAX_LENGTH
+_MADE_BY_MODEL2VEC = ("normalize", "embedding_dtype", "vocabulary_quantization")  # of its configs without a type
 _FILES = ("tokenizer.json", weights.SAFETENSORS)
 
 
 @dataclass(frozen=True)
 class Table:
-    """vectors (tokens, dimension) float32: row i is token i's."""
+    """vectors (tokens, dimension) float32: row i is token i's. left_out: a token that no mean has; -1: none."""
 
     vectors: npt.NDArray[np.float32]
+    left_out: int = -1
 
 
 def folder_of(folder: Path) -> Path | None:
@@ -40,7 +46,10 @@ def folder_of(folder: Path) -> Path | None:
             if str(first.get("type", "")).rpartition(".")[2] == "StaticEmbedding":
                 return folder / str(first.get("path", ""))
         return None
-    return folder if optional(folder / "config.json").get("model_type") == "model2vec" else None
+    config = optional(folder / "config.json")
+    kind = config.get("model_type", "" if "architectures" in config else None)
+    ours = kind == "model2vec" or (kind is None and any(name in config for name in _MADE_BY_MODEL2VEC))
+    return folder if ours else None
 
 
 def missing_files(path: Path) -> list[str]:
@@ -62,7 +71,7 @@ def describe(folder: Path, model_id: str) -> ModelSpec:
         id=model_id,
         architecture=ARCHITECTURE,
         dimension=_tensor(path)[1].shape[1],
-        max_tokens=MAX_TOKENS,
+        max_tokens=_limit(folder),
         steps=(Pool(),),
         prompts=prompts,
         default_prompt=default if default in prompts else "",
@@ -84,7 +93,28 @@ def load(folder: Path) -> Table:
         if len(factors) != len(vectors):
             raise CheckpointError(f"{path}: {len(factors)} weights for {len(vectors)} tokens")
         vectors = vectors * factors
-    return Table(np.ascontiguousarray(vectors, dtype=np.float32))
+    left_out = -1 if (folder / "modules.json").is_file() else _unknown(path)
+    return Table(np.ascontiguousarray(vectors, dtype=np.float32), left_out)
+
+
+def _limit(folder: Path) -> int:
+    """Tokens of one text."""
+    if (folder / "modules.json").is_file():
+        return MAX_TOKENS
+    asked = optional(folder / "config.json").get("max_length", MODEL2VEC_LIMIT)
+    return min(MAX_TOKENS, asked) if isinstance(asked, int) and asked > 0 else MAX_TOKENS
+
+
+def _unknown(path: Path) -> int:
+    """The id of the unknown token in tokenizer.json; -1: it has none."""
+    tokenizer = read_json(path / "tokenizer.json")
+    model = tokenizer.get("model") or {}
+    if isinstance(model.get("unk_id"), int):  # Unigram
+        return int(model["unk_id"])
+    added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
+    vocab = model.get("vocab")
+    vocabulary: dict[str, int] = vocab if isinstance(vocab, dict) else {}
+    return int({**added, **vocabulary}.get(model.get("unk_token"), -1))
 
 
 def vocabulary(folder: Path) -> int:

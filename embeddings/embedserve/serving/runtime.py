@@ -132,6 +132,7 @@ class Runtime:
             cache,
             scores=spec.task == "score",
             pool_prompt=spec.pools_prompt,
+            centred=spec.centred,
         )
         await engine.start()
         self.models.append(ServedModel(spec, engine, loaded.revision, loaded.origin, notice))

@@ -66,6 +66,11 @@ def read(config: Config) -> Encoder:
             raise Unsupported(f"activation_function = {config.get('activation_function')!r} (only 'swiglu' is)")
     layers = int(config["n_layer" if makers else "num_hidden_layers"])
     width = int(config["n_embd" if makers else "hidden_size"])
+    limit = int(config.get("n_positions" if makers else "max_position_embeddings", 2048))
+    if makers and config.get("rotary_scaling_factor"):
+        # Beyond the trained length the makers' code makes the rotary base follow the longest text of a batch: a vector
+        # would depend on its neighbours. Up to it nothing is scaled.
+        limit = min(limit, int(config.get("max_trained_positions") or 2048))
     base = float(config.get("rotary_emb_base", 10_000)) if makers else theta(config, "rope_theta", 1000.0)
     return Encoder(
         layers=layers,
@@ -75,7 +80,7 @@ def read(config: Config) -> Encoder:
         vocabulary=int(config["vocab_size"]),
         eps=float(config.get("layer_norm_epsilon" if makers else "layer_norm_eps", 1e-12)),
         activation="silu" if makers else activation(config.get("hidden_act", "silu")),
-        max_tokens=int(config.get("n_positions" if makers else "max_position_embeddings", 2048)),
+        max_tokens=limit,
         attention_bias=bool(config.get("qkv_proj_bias", False)) if makers else False,
         mlp_bias=bool(config.get("mlp_fc1_bias", False)) if makers else False,
         down_bias=bool(config.get("mlp_fc2_bias", False)) if makers else False,
