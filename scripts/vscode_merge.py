@@ -18,13 +18,15 @@ import os
 import sys
 from typing import Any
 
-import jsonc
-import vscode_editors
-import vscode_keys
-from vscode_editors import Editor
-from vscode_user import Failed, Plan, diff, read, this_platform, user_dir, write
-
 REPO = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+sys.path.append(os.path.join(REPO, "embeddings", "embedserve", "agents"))  # one file of it, which imports nothing
+
+import jsonc  # noqa: E402
+import vscode_editors  # noqa: E402
+import vscode_keys  # noqa: E402
+from vscode_editors import Editor  # noqa: E402
+from vscode_user import Failed, Plan, diff, read, this_platform, user_dir, write  # noqa: E402
+
 RUN_TASK = "workbench.action.tasks.runTask"
 RENAMED = " (before embedserve)"
 FILES = ("tasks.json", "keybindings.json")

@@ -44,6 +44,7 @@ ROOMS = {
     "indexing": {"errors"},
     "bench": {"errors"},
     "mcp": {"indexing", "errors"},
+    "agents": {"errors"},
     "doctor": {"serving", "indexing", "models", "backends", "machine", "engine", "settings", "errors", ""},
     "service": {"serving", "engine", "models", "machine", "settings", "errors"},
     "scaling": {"api", "serving", "engine", "indexing", "models", "settings", "errors", "observability", ""},

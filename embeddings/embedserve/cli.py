@@ -27,6 +27,7 @@ COMMANDS = {
     "index": "index a folder of code into Qdrant",
     "search": "search indexed code by meaning",
     "mcp": "serve code search to agents over the Model Context Protocol (stdio)",
+    "agent": "put code search into Claude Code, Codex, Cursor, VS Code, opencode, Zoo Code, Kilo Code, or take it out",
 }
 
 

@@ -11,15 +11,15 @@ What the block's surroundings were like is written into the closing marker, so n
 `[c]` a comma was added before the block, `[n]` a line break after it, `[r]` the outermost brackets were added,
 `[f]` the file itself was created.
 
-Knows JSON with // and /* */ comments, trailing commas, a BOM, any line ending. Does not know VS Code.
-Python 3.8, standard library only.
+Knows JSON with // and /* */ comments, trailing commas, a BOM, any line ending. Does not know VS Code, nor agents.
+Python 3.8, standard library only: scripts/vscode_merge.py uses it too, by whatever python3 there is.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, NoReturn
 
 BEGIN = "// >>> embedserve: written by scripts/manage.sh vscode install; 'vscode uninstall' takes it out"
 BEGIN_START = "// >>> embedserve"
@@ -143,7 +143,7 @@ class _Parser:
         self.skip()
         return Item(start, key, self.value())
 
-    def fail(self, what: str) -> None:
+    def fail(self, what: str) -> NoReturn:
         before = _BREAK.split(self.text[: self.at])
         raise JsoncError(f"line {len(before)}, column {len(before[-1]) + 1}: {what}")
 
