@@ -1,6 +1,7 @@
 """What one file of a workspace defines, read from disk now: kinds, names and lines, by its syntax tree.
 
-It knows no index. A path that leads out of the workspace, by `..` or by a symbolic link, is refused.
+It knows no index. A notebook is read as its cells, as it is indexed. A path that leads out of the workspace, by `..`
+or by a symbolic link, is refused.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.chunk import definitions_of
-from embedserve.indexing.decode import NotText, decode
+from embedserve.indexing.decode import NotText
 from embedserve.indexing.languages import language_of
+from embedserve.indexing.load import load, read_bytes
 from embedserve.indexing.syntax import Definition
 from embedserve.indexing.text import Lines
 from embedserve.indexing.workspace import shown_path
@@ -49,17 +51,17 @@ def read_file_outline(workspace: str, path: str) -> FileOutline:
         raise IndexingFailed(f"{shown_path(relative)} is in no language that is known here; read the file instead")
     try:
         if os.path.getsize(full) > language.max_bytes:
-            size = f"over {language.max_bytes >> 20} MiB"
-            raise IndexingFailed(f"{shown_path(relative)} is {size}; read the part of it that you need instead")
-        with open(full, "rb") as file:
-            text = decode(file.read())
+            raise IndexingFailed(
+                f"{shown_path(relative)} is over {language.max_bytes // 2**20} MiB; read the part that you need instead"
+            )
+        loaded = load(read_bytes(workspace, relative), relative, language, "")
     except NotText as error:
         raise IndexingFailed(f"{shown_path(relative)} is {error.reason}; it has no outline") from None
     except OSError as error:
         raise IndexingFailed(f"{shown_path(relative)} cannot be read: {error.strerror or error}") from None
-    lines = Lines(text)
-    entries = list(_entries(definitions_of(text, language), lines, 0))[:MOST_ENTRIES]
-    return FileOutline(shown_path(relative), language.name, len(lines), entries)
+    lines = Lines(loaded.text)
+    entries = list(_entries(definitions_of(loaded.text, loaded.language), lines, 0))[:MOST_ENTRIES]
+    return FileOutline(shown_path(relative), loaded.language.name, len(lines), entries)
 
 
 def inside(workspace: str, path: str) -> tuple[str, str]:
