@@ -12,12 +12,6 @@ from embedserve.observability import set_up_logging
 from support.live import fake_server
 
 
-@pytest.fixture(scope="module")
-def server():
-    with fake_server() as live:
-        yield live
-
-
 def rows(response):
     assert response.status_code == 200, response.text
     return np.array([d["embedding"] for d in response.json()["data"]])
@@ -106,6 +100,7 @@ def test_a_byte_order_mark_before_the_body_is_skipped(server):
         "//v1/embeddings/",
         "/embeddings",
         "/openai/v1/embeddings",
+        "/v1/v1/embeddings",
         "/openai/deployments/fake/embeddings?api-version=2024-10-21",
     ],
 )
@@ -128,9 +123,22 @@ def test_azures_deployment_is_the_model_whatever_the_body_says(server):
     assert httpx.post(path.format("gpt"), json={"input": "a", "model": "fake"}).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/models", "/openai/v1/models", "/v1/models/"])
+MODELS = ["/models", "/openai/v1/models", "/v1/models/", "/v1/v1/models", "/openai/models?api-version=2024-10-21"]
+
+
+@pytest.mark.parametrize("path", MODELS)
 def test_models_are_listed_under_every_base_url(server, path):
     assert httpx.get(server.url + path).json()["data"][0]["id"] == "fake"
+
+
+@pytest.mark.parametrize("path", ["/models/fake", "/v1/models/openai/FAKE:latest", "/openai/v1/models/fake"])
+def test_one_model_is_found_under_every_base_url(server, path):
+    assert httpx.get(server.url + path).json()["id"] == "fake"
+
+
+def test_ollamas_calls_are_found_under_a_base_url_with_v1(server):
+    assert httpx.post(server.url + "/v1/api/embed", json={"input": "a", "model": "fake"}).json()["embeddings"]
+    assert httpx.get(server.url + "/v1/api/tags").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/v1/models", "/ready"])

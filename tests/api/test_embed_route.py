@@ -9,12 +9,6 @@ import pytest
 from support.live import fake_server
 
 
-@pytest.fixture(scope="module")
-def server():
-    with fake_server() as live:
-        yield live
-
-
 def embed(server, body):
     return httpx.post(server.url + "/embed", json=body, timeout=60)
 

@@ -12,12 +12,6 @@ from embedserve.backends.fake import FakeBackend, FakeTokenizer
 from support.live import fake_server
 
 
-@pytest.fixture(scope="module")
-def server():
-    with fake_server() as live:
-        yield live
-
-
 def expected(text, dimension=8):
     ids = FakeTokenizer().encode([text], 512)[0].ids
     raw = FakeBackend().vector(ids)[:dimension]

@@ -7,12 +7,6 @@ import pytest
 from support.live import fake_server
 
 
-@pytest.fixture(scope="module")
-def server():
-    with fake_server() as live:
-        yield live
-
-
 def post(server, path, **body):
     return httpx.post(server.url + path, json=body)
 

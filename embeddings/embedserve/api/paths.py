@@ -1,7 +1,8 @@
 """One path a route: clients' other spellings are rewritten before anything looks at the path.
 
 - doubled and trailing slashes, from base URLs that end in one and paths that begin with one;
-- `/embeddings`, `/models` and `/openai/v1/...`, as base URLs without /v1 or with more than that give;
+- `/embeddings`, `/models`, `/openai/v1/...`, `/v1/v1/...`, `/v1/api/...`, as base URLs without /v1 or with one more
+  than the client expects give (OpenAI's and Ollama's clients want another base URL each);
 - HEAD, answered as GET without its body.
 
 So admission, keys, metrics and routes know each path once. Knows nothing of what the routes do.
@@ -14,7 +15,8 @@ import re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SLASHES = re.compile("/{2,}")
-_SAME = {"/embeddings": "/v1/embeddings", "/models": "/v1/models"}
+_SAME = {"/embeddings": "/v1/embeddings", "/models": "/v1/models", "/openai/models": "/v1/models"}
+_TWICE = re.compile("^/v1(?=/(v1|v2|api)/)")
 
 
 def canonical(path: str) -> str:
@@ -23,6 +25,9 @@ def canonical(path: str) -> str:
     path = path.rstrip("/") or "/"
     if path.startswith("/openai/v1/"):
         path = path.removeprefix("/openai")
+    elif path.startswith("/models/"):
+        path = "/v1" + path
+    path = _TWICE.sub("", path)
     return _SAME.get(path, path)
 
 
