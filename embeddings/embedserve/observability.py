@@ -58,6 +58,9 @@ CACHE_MISSES = Counter("embedserve_cache_misses_total", "Texts not in the cache"
 
 RSS = Gauge("embedserve_rss_bytes", "Resident memory")
 MEMORY_LIMIT = Gauge("embedserve_memory_limit_bytes", "Memory this process may use")
+MODELS_LOADED = Gauge("embedserve_models_loaded", "Models in memory")
+MODEL_LOADS = Counter("embedserve_model_loads_total", "Models brought into memory", ["model"])
+MODEL_UNLOADS = Counter("embedserve_model_unloads_total", "Models taken out of memory", ["model"])
 BATCH_CAP = Gauge("embedserve_batch_cap_texts", "Present cap on texts in a micro-batch")
 
 

@@ -47,7 +47,7 @@ class Settings(BaseModel):
     # What is served
     model: str = Field(
         "auto",
-        description="Model id, alias, folder or hub id; several with commas; `auto`: jina-code-v2 if it can be had, else all-MiniLM-L6-v2",
+        description="Model id, alias, folder or hub id; several with commas, the first is the default; `auto`: jina-code-v2 if it can be had, else all-MiniLM-L6-v2",
     )
     rerank_model: str = Field(
         "", description="Cross-encoder that answers /rerank, by id, folder or hub id; empty: none is loaded"
@@ -134,7 +134,13 @@ class Settings(BaseModel):
         0, ge=0, description="Memory this process may use, like 2g; 0: the cgroup's limit, else RAM"
     )
     keep_alive: float = Field(
-        0.0, ge=0, description="Reserved: seconds after which an idle model is unloaded; 0: never"
+        0.0,
+        ge=0,
+        description="Seconds without a request after which a model leaves memory; the next request loads it again; 0: never",
+    )
+    preload: bool = Field(
+        False,
+        description="Load every model at start; otherwise the first at start and the others on their first request",
     )
 
     # Cache

@@ -209,17 +209,17 @@ def test_models_and_health_tell_what_is_served(server):
 
 
 def test_while_loading_embeddings_are_503_with_retry_after(monkeypatch):
-    monkeypatch.setattr("embedserve.serving.runtime._HOLD", 0.2)
+    monkeypatch.setattr("embedserve.serving.runtime.HOLD", 0.2)
     with fake_server() as live:
-        loaded = live.runtime.models[:]
-        live.runtime.models.clear()
         live.runtime.loading = True
+        entry = live.runtime.entries[0]
+        spec, entry.spec = entry.spec, None
         response = live.post({"input": "a"})
         assert error(response, 503)
         assert response.headers["retry-after"] == "5"
         assert httpx.get(live.url + "/ready").status_code == 503
         assert httpx.get(live.url + "/health").json()["status"] == "loading"
-        live.runtime.models.extend(loaded)
+        entry.spec = spec
 
 
 def test_a_key_is_demanded_where_one_is_set_and_health_stays_open():

@@ -23,7 +23,7 @@ def served(folder, home, test):
         await runtime.load()
         try:
             assert runtime.failure is None, runtime.failure
-            return await test(runtime.find("").engine)
+            return await test(runtime.models[0].engine)
         finally:
             await runtime.close()
 
@@ -74,7 +74,7 @@ def test_a_model_of_embeddings_scores_no_pairs(tmp_path):
         runtime = Runtime(Settings(home=tmp_path, backend="fake", model="fake", cache="off"))
         await runtime.load()
         with pytest.raises(InvalidRequest, match="does not score pairs"):
-            await runtime.find("").engine.score("x", ["y"])
+            await runtime.models[0].engine.score("x", ["y"])
         await runtime.close()
 
     asyncio.run(body())

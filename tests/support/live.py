@@ -16,7 +16,7 @@ import uvicorn
 from embedserve.api.app import create_app
 from embedserve.backends.fake import FakeBackend, FakeTokenizer
 from embedserve.models.spec import ModelSpec
-from embedserve.serving.loading import Loaded
+from embedserve.serving.loading import Found, Loaded
 from embedserve.serving.runtime import Runtime
 from embedserve.settings import Settings
 from embedserve.web.bounded_http import BoundedHttp
@@ -86,7 +86,11 @@ def fake_server(streams: int = 1, **settings: Any) -> Iterator[LiveServer]:
             return Loaded(FAKE_RERANKER, FakeBackend(1), FakeTokenizer(), "0", "folder")
         return Loaded(FAKE_SPEC, backend, FakeTokenizer(), "0", "folder")
 
-    runtime = Runtime(Settings(**{"cache": "off", "port": 0, **settings}), load=load)
+    def find(name: str, settings: Settings) -> Found:
+        found = load(name, settings)
+        return Found(found.spec, found.revision, found.origin, found.notice, bytes_needed=0)
+
+    runtime = Runtime(Settings(**{"cache": "off", "port": 0, **settings}), load=load, find=find)
     with LiveServer(runtime, backend) as server:
         server.wait_for(lambda: not runtime.loading)
         backend.batches.clear()  # the warm-up's

@@ -23,7 +23,7 @@ from embedserve import observability as obs
 from embedserve.api.declare import traits
 from embedserve.engine.small import is_small_body
 from embedserve.errors import BodyTooLarge, BodyTooSlow, EmbedServeError, InvalidRequest, NotReady
-from embedserve.serving.admission import Admission
+from embedserve.serving.admission import HELD, Admission, Slot
 
 _PRE_READ = 64 * 1024
 _GRACE = 5.0  # seconds before the least rate counts
@@ -97,12 +97,14 @@ class AdmissionMiddleware:
                 waited = await self.admission.acquire(small=small)
         finally:
             self.admission.leave(small=small)
-        slot = _Slot(self.admission, small)
+        slot = Slot(self.admission, small)
         try:
             obs.QUEUE_SECONDS.observe(waited)
             # For the request's log line and the collector.
             scope.setdefault("state", {}).update(waited=waited, small=small)
             await body.read(until=None)
+            slot.size = body.size
+            HELD.set(slot)
             reply = _Reply(self, send, slot)
             async with _UnlessLeft(body):
                 await self.app(scope, body.replay, reply)
@@ -175,22 +177,10 @@ class _Body:
         )
 
 
-@dataclass
-class _Slot:
-    admission: Admission
-    small: bool
-    held: bool = True
-
-    def give_back(self) -> None:
-        if self.held:
-            self.held = False
-            self.admission.release(small=self.small)
-
-
 class _Reply:
     """Collects the app's answer, then writes it in pieces under a deadline, the slot given back before."""
 
-    def __init__(self, middleware: AdmissionMiddleware, send: Send, slot: _Slot) -> None:
+    def __init__(self, middleware: AdmissionMiddleware, send: Send, slot: Slot) -> None:
         self.middleware, self.send, self.slot = middleware, send, slot
         self.start: Message | None = None
         self.body = b""

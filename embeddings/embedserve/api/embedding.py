@@ -24,7 +24,7 @@ from embedserve.engine.engine import Embedded
 from embedserve.errors import InvalidRequest
 from embedserve.models import names, prompts
 from embedserve.models.spec import ModelSpec
-from embedserve.serving.runtime import ServedModel
+from embedserve.serving.entry import ServedModel
 
 log = logging.getLogger("embedserve.api")
 

@@ -17,7 +17,7 @@ from embedserve import observability as obs
 from embedserve.api.responses import runtime_of
 from embedserve.engine.engine import Embedded
 from embedserve.errors import InvalidRequest
-from embedserve.serving.runtime import ServedModel
+from embedserve.serving.entry import ServedModel
 
 log = logging.getLogger("embedserve.api")
 
@@ -50,7 +50,7 @@ async def rank(request: Request, pairs: Pairs) -> Ranking:
     runtime = runtime_of(request)
     start = time.monotonic()
     truncate = pairs.truncate if pairs.truncate is not None else runtime.settings.overlong == "truncate"
-    async with runtime.use(runtime.reranker(pairs.model).spec.id) as model:
+    async with runtime.use(runtime.reranker(pairs.model).id) as model:
         _check(model, pairs)
         result = await model.engine.score(pairs.query, pairs.documents, truncate=truncate)
     scores = result.vectors[:, 0]

@@ -48,6 +48,7 @@ class MemoryGovernor:
         self.min_texts, self.max_texts = min_texts, max_texts
         self.adaptive = adaptive
         self.workers = workers
+        self.reserved = 0  # bytes that a load in progress will take
         self._rss = rss or _process_rss()
         self._lock = threading.Lock()
         self._cap = max_texts
@@ -64,7 +65,7 @@ class MemoryGovernor:
         with self._lock:
             self._look(time.monotonic() if now is None else now)
             # Even over the threshold one text must be tried: 1/16 of the limit is the least headroom.
-            headroom = max(self.threshold - self._last_rss, self.limit // 16)
+            headroom = max(self.threshold - self._last_rss - self.reserved, self.limit // 16)
             return BatchLimits(self._cap, headroom // self.workers)
 
     def shrink(self) -> None:

@@ -50,6 +50,12 @@ def read(folder: Path) -> dict[str, Tensor]:
     raise CheckpointError(f"{folder}: neither {SAFETENSORS} nor {PICKLE} is there")
 
 
+def parameters(folder: Path) -> int:
+    """How many numbers a model has; of a pickle, which only torch reads, at most that many."""
+    tensors = [tensor for path in folder.rglob("*.safetensors") for tensor in _safetensors(path).values()]
+    return sum(one.raw.size for one in tensors) or sum(p.stat().st_size // 2 for p in folder.rglob(PICKLE))
+
+
 def shards(folder: Path) -> list[str]:
     """The files that model.safetensors.index.json names, each once; [] where there is no such index."""
     try:

@@ -82,7 +82,7 @@ class RoutedReplica(Replica):
 
     async def names(self) -> list[str]:
         """Every name that this replica's model answers to, its id first."""
-        return [name for model in self.runtime.models for name in model.spec.names]
+        return [name for entry in self.runtime.entries for name in entry.model.names]
 
     async def handle(self, call: Call) -> Answer:
         """Answer a request that the router passes on. Cancelling it drops the request's texts."""

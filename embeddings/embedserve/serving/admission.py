@@ -8,7 +8,10 @@ in work or waiting, as slots and room allow. Asyncio's semaphores are fair, so n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from embedserve import observability as obs
@@ -29,6 +32,7 @@ class WaitStats:
         return self.total / self.admitted if self.admitted else 0.0
 
 
+_ASIDE_BYTES = 64 * 1024 * 1024  # bodies of requests that wait for a model without a slot
 _SMALL_SLOTS = 32  # at least: their bodies are small, so many in work at once cost little
 
 
@@ -53,6 +57,7 @@ class Admission:
     stats: WaitStats = field(default_factory=WaitStats)
 
     def __post_init__(self) -> None:
+        self._aside_bytes = 0
         self._classes = {False: _Class(self.slots), True: _Class(max(_SMALL_SLOTS, self.slots))}
 
     @property
@@ -110,7 +115,48 @@ class Admission:
         own.active -= 1
         own.free.release()
 
+    @contextlib.asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Inside, the present request waits for a model, and others use its slot; it has one again afterwards.
+
+        An exception ends the request, so it gets none then. Where too many bytes wait already it keeps its slot.
+        """
+        slot = HELD.get()
+        if slot is None or not slot.held or self._aside_bytes + slot.size > _ASIDE_BYTES:
+            yield
+            return
+        own = self._classes[slot.small]
+        slot.give_back()
+        own.waiting += 1
+        self._aside_bytes += slot.size
+        try:
+            yield
+            await self.acquire(small=slot.small)
+            slot.held = True
+        finally:
+            own.waiting -= 1
+            self._aside_bytes -= slot.size
+
     def take_stats(self) -> WaitStats:
         """The stats since the last call."""
         stats, self.stats = self.stats, WaitStats(deepest=self.waiting)
         return stats
+
+
+@dataclass
+class Slot:
+    """What a request holds while it is worked on. `size`: bytes of its body."""
+
+    admission: Admission
+    small: bool
+    size: int = 0
+    held: bool = True
+
+    def give_back(self) -> None:
+        """Once is enough, later calls do nothing."""
+        if self.held:
+            self.held = False
+            self.admission.release(small=self.small)
+
+
+HELD: ContextVar[Slot | None] = ContextVar("slot", default=None)  # of the present request

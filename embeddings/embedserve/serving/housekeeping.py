@@ -42,6 +42,7 @@ async def keep_house(runtime: Runtime) -> None:
         if now - last_trim >= _TRIM_EVERY:
             last_trim = now
             await asyncio.to_thread(trim)
+        await _tidy(runtime)
         if now - last_report >= _REPORT_EVERY:
             last_report = now
             _report(runtime)
@@ -52,6 +53,14 @@ async def keep_house(runtime: Runtime) -> None:
         if runtime.settings.tracemalloc and now - last_snapshot >= _SNAPSHOT_EVERY:
             last_snapshot = now
             snapshot = await asyncio.to_thread(_log_growers, snapshot)
+
+
+async def _tidy(runtime: Runtime) -> None:
+    """Housekeeping outlives whatever unloading a model meets."""
+    try:
+        await runtime.residents.tidy()
+    except Exception:
+        log.exception("unloading failed")
 
 
 def _report(runtime: Runtime) -> None:

@@ -44,20 +44,56 @@ class Loaded:
         )
 
 
+@dataclass(frozen=True)
+class Found:
+    """What is known of a model before it is loaded; its files are on disk. bytes_needed: an upper estimate."""
+
+    spec: ModelSpec
+    revision: str
+    origin: str
+    notice: str
+    bytes_needed: int
+
+
+def find(name: str, settings: Settings) -> Found:
+    """The model of this name, downloaded if need be and not loaded. Raises SetupError when it cannot be had."""
+    if settings.backend == "fake":
+        fake = _fake(name)
+        return Found(fake.spec, fake.revision, fake.origin, "", 0)
+    from embedserve.models import weights
+
+    source, notice = _source(name, settings)
+    notice = f"{notice} {source.spec.notice}".strip()
+    needed = weights.parameters(source.folder) * _bytes_a_parameter(source.spec, settings)
+    return Found(source.spec, source.revision, source.origin, notice, needed)
+
+
+def _bytes_a_parameter(spec: ModelSpec, settings: Settings) -> int:
+    """What a loaded model was seen to take, rounded up (MiniLM and random weights of jina's size, in OpenVINO: the
+    mapped file and the repacked weights)."""
+    half = settings.precision in ("bf16", "fp16") or (
+        settings.precision == "auto" and cpu.features().bf16 and "bf16" in spec.dtypes
+    )
+    return 6 if half or settings.precision == "int8" else 10
+
+
+def _source(name: str, settings: Settings) -> tuple[ModelSource, str]:
+    """The model's files, and a notice where `auto` is not what one would expect."""
+    from embedserve.models import sources
+
+    if name == "auto":
+        return sources.resolve_auto(settings.home)
+    return sources.resolve(name, home=settings.home), ""
+
+
 def load(name: str, settings: Settings) -> Loaded:
     """The model of this id, alias, folder or hub id, or `auto`. Raises SetupError when it cannot be had."""
     if settings.backend == "fake":
         return _fake(name)
     from embedserve.backends.select import load_backend
-    from embedserve.models import sources
     from embedserve.models.tokenizer import load_tokenizer
 
-    notice = ""
-    source: ModelSource
-    if name == "auto":
-        source, notice = sources.resolve_auto(settings.home)
-    else:
-        source = sources.resolve(name, home=settings.home)
+    source, notice = _source(name, settings)
     backend = load_backend(
         source,
         backend=settings.backend,

@@ -1,4 +1,4 @@
-"""Composition root: Settings -> loaded, warm models behind one admission. The only place where concrete classes meet.
+"""Composition root: Settings -> models behind one admission. The only place where concrete classes meet.
 
 Loading runs in the background while the port already answers: requests wait a while for the model, then get 503 with
 Retry-After. It runs in a daemon thread, so that a server that is told to stop meanwhile waits for no library.
@@ -7,14 +7,11 @@ Retry-After. It runs in a daemon thread, so that a server that is told to stop m
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from contextlib import asynccontextmanager
 
 import psutil
 
@@ -25,43 +22,36 @@ from embedserve.engine.memory import MemoryGovernor
 from embedserve.errors import ModelNotFound, NotReady, SettingsError, SetupError
 from embedserve.machine.memory import collect_and_freeze, usable_memory
 from embedserve.models.names import answers_to
-from embedserve.models.spec import ModelSpec
 from embedserve.serving import loading
 from embedserve.serving.admission import Admission
-from embedserve.serving.loading import Loaded
+from embedserve.serving.entry import ModelEntry, ServedModel
+from embedserve.serving.loading import Found, Loaded
+from embedserve.serving.residents import HOLD, Residents, in_daemon_thread
 from embedserve.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
-_HOLD = 10.0  # seconds: the least patient client's validation gives up at 15
 _POLL = 0.05
 _RERANKERS = "a reranker is a cross-encoder: ms-marco-MiniLM-L6-v2, bge-reranker-base, a hub id, or a model's folder"
 
 
-@dataclass
-class ServedModel:
-    """A model that is loaded and warm. `notice`: what its user should know (a fallback, a skipped guard)."""
-
-    spec: ModelSpec
-    engine: Engine
-    revision: str
-    origin: str
-    notice: str = ""
-
-
 class Runtime:
-    """What the API works on. `start()` begins loading; `find()` gives a model or says why not."""
+    """What the API works on. `start()` begins loading; `use()` gives a model or says why not.
 
-    """`load`: gets a model of that name; a test gives its own."""
+    load, find: get a model of that name, and what is known of it without loading it; a test gives its own.
+    """
 
-    def __init__(self, settings: Settings, load: Callable[[str, Settings], Loaded] = loading.load) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[str, Settings], Loaded] = loading.load,
+        find: Callable[[str, Settings], Found] = loading.find,
+    ) -> None:
         self.settings = settings
-        self._load = load
+        self._find = find
         self.started = time.time()
-        self.models: list[ServedModel] = []  # the default one first
         self.failure: SetupError | None = None
-        self.loading = True
+        self.loading = True  # until the default model is in memory and the files of the others are there
         self.draining = False
         self.interrupted = False  # told to stop while loading: a library is at work still
         self.admission = Admission(settings.semaphore_value, settings.queue_size, settings.queue_timeout)
@@ -75,6 +65,27 @@ class Runtime:
         self._cache: tuple[MemoryCache, DiskCache | None] | None = None
         self._reasons: dict[str, str] = {}
         self._process = psutil.Process()
+        self.residents = Residents(
+            load=lambda name: load(name, settings),
+            warm=self._warm,
+            governor=self.governor,
+            admission=self.admission,
+            keep_alive=settings.keep_alive,
+            rss=lambda: self.rss,
+        )
+        self.residents.entries = [ModelEntry(name) for name in settings.model_names]
+
+    @property
+    def entries(self) -> list[ModelEntry]:
+        """Every configured model of which something is known, in memory or not. The first is the default one for
+        embeddings; rerankers come last."""
+        known = [entry for entry in self.residents.entries if entry.spec is not None]
+        return sorted(known, key=lambda entry: entry.model.task == "score")
+
+    @property
+    def models(self) -> list[ServedModel]:
+        """The models that are in memory now."""
+        return self.residents.loaded
 
     @property
     def pid(self) -> int:
@@ -85,7 +96,8 @@ class Runtime:
         return int(self._process.memory_info().rss)
 
     async def load(self) -> None:
-        """Load and warm every model; afterwards `loading` is false, and `failure` set if one could not be had."""
+        """Load and warm the default model and find the others; afterwards `loading` is false, and `failure` set if one
+        could not be had."""
         try:
             self._cache = await asyncio.to_thread(
                 open_cache,
@@ -94,12 +106,12 @@ class Runtime:
                 self.settings.cache_memory,
                 self.settings.cache_disk,
             )
-            for name in self.settings.model_names:
-                loaded = await _in_daemon_thread(functools.partial(self._load, name, self.settings))
-                if name == self.settings.rerank_model.strip() and loaded.spec.task != "score":
-                    loaded.backend.close()
-                    raise SettingsError(f"EMBEDDING_RERANK_MODEL: {loaded.spec.id} gives embeddings; {_RERANKERS}")
-                await self.add(loaded)
+            if not self.residents.entries:
+                raise SetupError("EMBEDDING_MODEL names no model")
+            first, *others = self.residents.entries
+            await self.residents.load(first)
+            for entry in others:
+                await self._meet(entry)
         except asyncio.CancelledError:
             self.interrupted = True
             raise
@@ -115,14 +127,27 @@ class Runtime:
         collect_and_freeze()
         obs.MEMORY_LIMIT.set(self.governor.limit)
 
-    async def add(self, loaded: Loaded) -> None:
-        """Warm the model and serve it."""
-        spec, backend, notice = loaded.spec, loaded.backend, loaded.notice
+    async def _meet(self, entry: ModelEntry) -> None:
+        """Find the files of a model that is not the default one. A name that leads nowhere ends the start."""
+        found = await in_daemon_thread(functools.partial(self._find, entry.name, self.settings))
+        if twice := next((one for one in self.entries if one.spec and one.spec.id == found.spec.id), None):
+            raise SetupError(f"EMBEDDING_MODEL names {found.spec.id} twice: '{twice.name}' and '{entry.name}'")
+        if entry.name == self.settings.rerank_model.strip() and found.spec.task != "score":
+            raise SettingsError(f"EMBEDDING_RERANK_MODEL: {found.spec.id} gives embeddings; {_RERANKERS}")
+        entry.spec, entry.bytes_needed = found.spec, found.bytes_needed
+        entry.revision, entry.origin, entry.notice = found.revision, found.origin, found.notice
+        if self.settings.preload:
+            await self.residents.preload(entry)
+        else:
+            log.info("%s is on disk: its first request loads it", found.spec.id)
+
+    async def _warm(self, loaded: Loaded) -> ServedModel:
+        """Start the model's engine and warm it."""
+        spec, backend = loaded.spec, loaded.backend
         info = backend.info
         cache = None
         if self._cache is not None:
             cache = EmbeddingCache(loaded.vectors_from.namespace(), info.dimension, *self._cache)
-        self.governor.workers = sum(m.engine.backend.info.streams for m in self.models) + info.streams
         engine = Engine(
             spec.id,
             backend,
@@ -134,9 +159,11 @@ class Runtime:
             pool_prompt=spec.pools_prompt,
             centred=spec.centred,
         )
-        await engine.start()
-        self.models.append(ServedModel(spec, engine, loaded.revision, loaded.origin, notice))
-        self.models.sort(key=lambda model: model.spec.task == "score")  # the first one is the default for embeddings
+        try:
+            await engine.start()
+        except BaseException:
+            await engine.close()
+            raise
         log.info(
             "serving %s: %s %s on %s, %d dimensions, %d streams (%s)",
             spec.id,
@@ -147,52 +174,57 @@ class Runtime:
             info.streams,
             info.why,
         )
-        if notice:
-            log.warning("NOTICE: %s", notice)
+        if loaded.notice:
+            log.warning("NOTICE: %s", loaded.notice)
+        return ServedModel(spec, engine, loaded.revision, loaded.origin, loaded.notice)
 
     async def wait_for_a_model(self) -> None:
-        """Return when a model serves; NotReady when none does within 10 s, or none will."""
-        until = time.monotonic() + _HOLD
-        while not self.models and self.loading and not self.draining and time.monotonic() < until:
+        """Return when a model can be asked for; NotReady when there is none within 10 s, or will be none."""
+        until = time.monotonic() + HOLD
+        while not self.entries and self.loading and not self.draining and time.monotonic() < until:
             await asyncio.sleep(_POLL)
-        if not self.models:
-            self.find(None)
+        self.entry(None)
 
-    def find(self, name: str | None) -> ServedModel:
-        """The model of this id or alias; None or "" means the default one. NotReady, ModelNotFound."""
-        if not self.models:
+    def entry(self, name: str | None) -> ModelEntry:
+        """The configured model of this id or alias; None or "" means the default one. NotReady, ModelNotFound."""
+        entries = self.entries
+        if not entries:
             if self.loading and not self.draining:
                 raise NotReady("the model is loading; try again in a few seconds")
             raise NotReady(f"no model is loaded: {self.failure.message if self.failure else 'the server is stopping'}")
         if not name:
-            return self.models[0]
-        for model in self.models:
-            if answers_to(model.spec, name):
-                return model
+            return entries[0]
+        for entry in entries:
+            if answers_to(entry.model, name):
+                return entry
         if self.loading:
             raise NotReady("further models are loading; try again in a few seconds")
-        served = ", ".join(model.spec.id for model in self.models)
+        served = ", ".join(entry.id for entry in entries)
         raise ModelNotFound(
             f"model '{name[:200]}' is not served here; served: {served}.{self._why_not(name)}", param="model"
         )
 
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def use(self, name: str | None) -> AsyncIterator[ServedModel]:
-        """The model of this name, in memory for as long as the block lasts. As `find` raises."""
-        yield self.find(name)
+        """The model of this id or alias, in memory as long as the block lasts: the only way to its engine.
 
-    def reranker(self, name: str | None) -> ServedModel:
-        """As `find`, of the cross-encoders. ModelNotFound that says how to load one where there is none."""
-        self.find(None)  # NotReady before anything else
-        first = next((model for model in self.models if model.spec.task == "score"), None)
+        A model that is on disk is loaded first, which takes a bounded while. NotReady, ModelNotFound.
+        """
+        async with self.residents.use(self.entry(name)) as model:
+            yield model
+
+    def reranker(self, name: str | None) -> ModelEntry:
+        """As `entry`, of the cross-encoders. ModelNotFound that says how to have one where there is none."""
+        self.entry(None)  # NotReady before anything else
+        first = next((entry for entry in self.entries if entry.model.task == "score"), None)
         if first is None and not self.loading:
             raise ModelNotFound(
-                "no reranker is loaded: start with EMBEDDING_RERANK_MODEL=NAME (or `serve --rerank-model NAME`); "
+                "no reranker is served: start with EMBEDDING_RERANK_MODEL=NAME (or `serve --rerank-model NAME`); "
                 + _RERANKERS,
                 param="model",
             )
         if first is None or name:
-            return self.find(name or "the reranker")
+            return self.entry(name or "the reranker")
         return first
 
     def _why_not(self, name: str) -> str:
@@ -204,7 +236,7 @@ class Runtime:
         if spec is None:
             return ""
         if spec.id not in self._reasons:
-            notice = next((model.notice for model in self.models if model.notice), "")
+            notice = next((model.notice for model in self.entries if model.notice), "")
             self._reasons[spec.id] = " " + why_not_served(spec.id, self.settings.home, notice)
         return self._reasons[spec.id]
 
@@ -221,28 +253,7 @@ class Runtime:
 
     async def close(self) -> None:
         """Stop the engines and write the cache."""
-        for model in self.models:
-            await model.engine.close()
+        self.interrupted = self.interrupted or self.residents.at_work
+        await self.residents.close()
         if self._cache is not None and self._cache[1] is not None:
             await asyncio.to_thread(self._cache[1].close)
-
-
-async def _in_daemon_thread(work: Callable[[], _T]) -> _T:
-    """As asyncio.to_thread, but neither the loop's end nor the interpreter's waits for it."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-
-    def settle(set_it: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(lambda: None if future.done() else set_it())
-
-    def run() -> None:
-        try:
-            result = work()
-        except Exception as error:
-            settle(functools.partial(future.set_exception, error))
-        else:
-            settle(functools.partial(future.set_result, result))
-
-    threading.Thread(target=run, name="loading", daemon=True).start()
-    return await future

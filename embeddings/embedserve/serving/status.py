@@ -10,20 +10,22 @@ from embedserve.serving.runtime import Runtime
 
 def health(runtime: Runtime) -> dict[str, Any]:
     """Always to be had, whatever the load; `problem` is why /ready is red."""
-    first = runtime.models[0] if runtime.models else None
-    info = first.engine.backend.info if first else None
+    entries = runtime.entries
+    first = entries[0] if entries else None
+    info = first.info if first else None
     problem = runtime.problem
     return {
         "status": "loading" if runtime.loading else "degraded" if problem else "healthy",
         "problem": problem or None,
-        "model_loaded": first is not None,
-        "model": first.spec.id if first else None,
-        "embedding_dim": info.dimension if info else None,
+        "model_loaded": first is not None and first.served is not None,
+        "model": first.id if first else None,
+        "embedding_dim": first.dimension if first else None,
         "backend": info.name if info else None,
         "precision": info.precision if info else None,
         "device": info.device if info else None,
         "notice": (first.notice or None) if first else None,
-        "models": [m.spec.id for m in runtime.models],
+        "models": [entry.id for entry in entries],
+        "models_loaded": [model.spec.id for model in runtime.models],
         "pid": runtime.pid,
         "uptime_seconds": round(time.time() - runtime.started, 1),
         "rss_bytes": runtime.rss,

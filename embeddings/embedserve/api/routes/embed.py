@@ -157,7 +157,7 @@ def _text_of(chunk: Any, index: int, name: str) -> str:
 
 async def _doctown(request: Request, batch: Batch) -> Response:
     if not batch.contents:
-        runtime_of(request).find(None)  # a batch of nothing, too, is refused while nothing is served
+        runtime_of(request).entry(None)  # a batch of nothing, too, is refused while nothing is served
         return json_response({"batch_id": batch.batch_id, "vectors": []})
     obs.event(log, "batch_started", batch=batch.shown, chunks=len(batch.contents))
     start = time.monotonic()

@@ -1,9 +1,10 @@
-"""Ollama's embedding calls over the same engine. Nothing is generated, pulled or unloaded here."""
+"""Ollama's embedding calls over the same engine. Nothing is generated or pulled here."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ from embedserve.api.declare import Traits, declare
 from embedserve.api.embedding import Answer, Wanted, embed, parsed
 from embedserve.api.responses import json_response, runtime_of
 from embedserve.errors import InvalidRequest
-from embedserve.serving.runtime import Runtime, ServedModel
+from embedserve.serving.entry import ModelEntry
+from embedserve.serving.runtime import Runtime
 
 router = APIRouter()
 
@@ -103,7 +105,7 @@ def _num_ctx(fields: Fields) -> int | None:
 
 
 async def _answer(request: Request, asked: OllamaRequest) -> Answer:
-    limit = runtime_of(request).find(asked.wanted.model).spec.max_tokens
+    limit = runtime_of(request).entry(asked.wanted.model).model.max_tokens
     if asked.num_ctx is not None and asked.num_ctx < limit:
         raise InvalidRequest(
             f"'num_ctx' cannot be less than the model's {limit} tokens here: texts are cut at the model's limit; "
@@ -146,17 +148,23 @@ def _numbers(array: Any) -> bytes:
 @declare(_GET)
 async def tags(request: Request) -> Response:
     runtime = runtime_of(request)
-    runtime.find(None)
-    return json_response({"models": [_listed(runtime, model) for model in _embedders(runtime)]})
+    runtime.entry(None)
+    return json_response({"models": [_listed(runtime, entry) for entry in _embedders(runtime)]})
 
 
-@router.get("/api/ps", summary="What is in memory (Ollama): every served model")
+@router.get("/api/ps", summary="What is in memory (Ollama)")
 @declare(_GET)
 async def running(request: Request) -> Response:
     runtime = runtime_of(request)
     loaded = [
-        {**_listed(runtime, model), "expires_at": _NEVER, "size_vram": 0, "context_length": model.spec.max_tokens}
-        for model in _embedders(runtime)
+        {
+            **_listed(runtime, entry),
+            "expires_at": _expires(runtime, entry),
+            "size_vram": 0,
+            "context_length": entry.model.max_tokens,
+        }
+        for entry in _embedders(runtime)
+        if entry.state == "loaded"
     ]
     return json_response({"models": loaded})
 
@@ -181,19 +189,20 @@ def parse_show(body: bytes, _rules: Rules) -> str:
 @declare(_POST)
 async def show(request: Request) -> Response:
     runtime = runtime_of(request)
-    model = runtime.find(await parsed(request, parse_show))
-    family = model.spec.architecture
+    entry = runtime.entry(await parsed(request, parse_show))
+    spec = entry.model
+    family = spec.architecture
     return json_response(
         {
-            "license": model.spec.license,
+            "license": spec.license,
             "modelfile": "",
             "parameters": "",
             "template": "",
-            "details": _details(model),
+            "details": _details(entry),
             "model_info": {
                 "general.architecture": family,
-                f"{family}.context_length": model.spec.max_tokens,
-                f"{family}.embedding_length": model.engine.backend.info.dimension,
+                f"{family}.context_length": spec.max_tokens,
+                f"{family}.embedding_length": entry.dimension,
             },
             "capabilities": ["embedding"],
             "modified_at": _started(runtime),
@@ -201,32 +210,40 @@ async def show(request: Request) -> Response:
     )
 
 
-def _embedders(runtime: Runtime) -> list[ServedModel]:
+def _embedders(runtime: Runtime) -> list[ModelEntry]:
     """Ollama has no rerankers."""
-    return [model for model in runtime.models if model.spec.task == "embed"]
+    return [entry for entry in runtime.entries if entry.model.task == "embed"]
 
 
-def _listed(runtime: Runtime, model: ServedModel) -> dict[str, Any]:
-    name = f"{model.spec.id}:latest"
+def _expires(runtime: Runtime, entry: ModelEntry) -> str:
+    """When it is unloaded, as things are now."""
+    if not runtime.settings.keep_alive:
+        return _NEVER
+    left = runtime.settings.keep_alive - entry.idle_for(time.monotonic())
+    return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=max(left, 0))).isoformat()
+
+
+def _listed(runtime: Runtime, entry: ModelEntry) -> dict[str, Any]:
+    name = f"{entry.id}:latest"
     return {
         "name": name,
         "model": name,
         "modified_at": _started(runtime),
-        "size": model.spec.size_bytes,
-        "digest": hashlib.sha256(f"{model.spec.id}@{model.revision}".encode()).hexdigest(),
-        "details": _details(model),
+        "size": entry.model.size_bytes,
+        "digest": hashlib.sha256(f"{entry.id}@{entry.revision}".encode()).hexdigest(),
+        "details": _details(entry),
     }
 
 
-def _details(model: ServedModel) -> dict[str, Any]:
-    family = model.spec.architecture
+def _details(entry: ModelEntry) -> dict[str, Any]:
+    family = entry.model.architecture
     return {
         "parent_model": "",
         "format": "safetensors",
         "family": family,
         "families": [family],
         "parameter_size": "",
-        "quantization_level": model.engine.backend.info.precision,
+        "quantization_level": entry.info.precision if entry.info else "",
     }
 
 

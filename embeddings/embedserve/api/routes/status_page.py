@@ -23,6 +23,7 @@ from embedserve import observability as obs
 from embedserve.api.declare import OPEN, declare
 from embedserve.api.responses import json_response, runtime_of
 from embedserve.recent import RECENT, STEP, WINDOW
+from embedserve.serving.entry import ModelEntry
 from embedserve.serving.runtime import Runtime
 from embedserve.serving.status import health
 
@@ -65,7 +66,7 @@ def figures(runtime: Runtime) -> dict[str, Any]:
         "slots": settings.semaphore_value,
         "queue_size": settings.queue_size,
         "longest_wait": runtime.admission.longest,
-        "served": [_model(model) for model in runtime.models],
+        "served": [_model(entry) for entry in runtime.entries],
         "chosen": {"model": settings.model, "backend": settings.backend, "precision": settings.precision},
         "totals": obs.totals(),
         "step": STEP,
@@ -76,20 +77,22 @@ def figures(runtime: Runtime) -> dict[str, Any]:
     }
 
 
-def _model(model: Any) -> dict[str, Any]:
-    info, spec = model.engine.backend.info, model.spec
+def _model(entry: ModelEntry) -> dict[str, Any]:
+    info, spec = entry.info, entry.model
     return {
         "id": spec.id,
-        "dimension": info.dimension,
+        "dimension": entry.dimension,
         "max_tokens": spec.max_tokens,
-        "backend": info.name,
-        "precision": info.precision,
-        "device": info.device,
-        "threads": info.threads,
-        "why": info.why,
-        "origin": model.origin,
-        "notice": model.notice,
-        "texts_waiting": len(model.engine.backlog),
+        "state": entry.state,
+        "problem": entry.failure,
+        "backend": info.name if info else None,
+        "precision": info.precision if info else None,
+        "device": info.device if info else None,
+        "threads": info.threads if info else None,
+        "why": info.why if info else "",
+        "origin": entry.origin,
+        "notice": entry.notice,
+        "texts_waiting": len(entry.served.engine.backlog) if entry.served else 0,
     }
 
 

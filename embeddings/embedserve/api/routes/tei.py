@@ -25,7 +25,8 @@ from embedserve.api.responses import json_response, runtime_of
 from embedserve.api.routes.embed import parse_tei
 from embedserve.errors import InvalidRequest
 from embedserve.models import prompts
-from embedserve.serving.runtime import ServedModel
+from embedserve.models.spec import ModelSpec
+from embedserve.serving.entry import ServedModel
 
 router = APIRouter()
 
@@ -93,21 +94,21 @@ async def decode(request: Request) -> Response:
 @declare(Traits(open=OPEN.open, errors="tei"))
 async def info(request: Request) -> Response:
     runtime = runtime_of(request)
-    model = runtime.find(None)
-    settings, served = runtime.settings, model.engine.backend.info
+    entry = runtime.entry(None)
+    settings, spec, loaded = runtime.settings, entry.model, entry.info
     return json_response(
         {
-            "model_id": model.spec.hub_id or model.spec.id,
-            "model_sha": model.revision,
-            "model_dtype": served.precision,
-            "model_type": _model_type(model),
+            "model_id": spec.hub_id or spec.id,
+            "model_sha": entry.revision,
+            "model_dtype": loaded.precision if loaded else None,
+            "model_type": _model_type(spec),
             "max_concurrent_requests": settings.semaphore_value + settings.queue_size,
-            "max_input_length": model.spec.max_tokens,
-            "max_batch_tokens": served.best_batch_tokens,
+            "max_input_length": spec.max_tokens,
+            "max_batch_tokens": loaded.best_batch_tokens if loaded else None,
             "max_batch_requests": None,
             "max_client_batch_size": settings.max_inputs,
             "auto_truncate": settings.overlong == "truncate",
-            "tokenization_workers": served.threads,
+            "tokenization_workers": loaded.threads if loaded else None,
             "version": _SPOKEN,
             "sha": None,
             "docker_label": None,
@@ -116,10 +117,10 @@ async def info(request: Request) -> Response:
     )
 
 
-def _model_type(model: ServedModel) -> dict[str, Any]:
-    if model.spec.task == "embed":
-        return {"embedding": {"pooling": model.spec.pooling}}
-    labels = [f"LABEL_{i}" for i in range(model.spec.dimension)]
+def _model_type(spec: ModelSpec) -> dict[str, Any]:
+    if spec.task == "embed":
+        return {"embedding": {"pooling": spec.pooling}}
+    labels = [f"LABEL_{i}" for i in range(spec.dimension)]
     return {
         "reranker": {
             "id2label": {str(i): label for i, label in enumerate(labels)},
