@@ -149,14 +149,18 @@ def test_the_reranker_is_listed_and_stays_out_of_the_way_of_embeddings(server):
 
 def test_an_embedding_model_as_reranker_is_refused_at_start_by_name():
     from embedserve.backends.fake import FakeBackend, FakeTokenizer
-    from embedserve.serving.loading import Loaded
+    from embedserve.serving.loading import Found, Loaded
     from embedserve.serving.runtime import Runtime
     from embedserve.settings import Settings
     from support.live import FAKE_SPEC
 
     async def start():
         settings = Settings(cache="off", rerank_model="fake")
-        runtime = Runtime(settings, load=lambda *_: Loaded(FAKE_SPEC, FakeBackend(), FakeTokenizer(), "0", "folder"))
+        runtime = Runtime(
+            settings,
+            load=lambda *_: Loaded(FAKE_SPEC, FakeBackend(), FakeTokenizer(), "0", "folder"),
+            find=lambda *_: Found(FAKE_SPEC, "0", "folder", "", 0),
+        )
         await runtime.load()
         await runtime.close()
         return runtime.failure

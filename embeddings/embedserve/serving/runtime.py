@@ -130,10 +130,10 @@ class Runtime:
     async def _meet(self, entry: ModelEntry) -> None:
         """Find the files of a model that is not the default one. A name that leads nowhere ends the start."""
         found = await in_daemon_thread(functools.partial(self._find, entry.name, self.settings))
-        if twice := next((one for one in self.entries if one.spec and one.spec.id == found.spec.id), None):
-            raise SetupError(f"EMBEDDING_MODEL names {found.spec.id} twice: '{twice.name}' and '{entry.name}'")
         if entry.name == self.settings.rerank_model.strip() and found.spec.task != "score":
             raise SettingsError(f"EMBEDDING_RERANK_MODEL: {found.spec.id} gives embeddings; {_RERANKERS}")
+        if twice := next((one for one in self.entries if one.spec and one.spec.id == found.spec.id), None):
+            raise SetupError(f"EMBEDDING_MODEL names {found.spec.id} twice: '{twice.name}' and '{entry.name}'")
         entry.spec, entry.bytes_needed = found.spec, found.bytes_needed
         entry.revision, entry.origin, entry.notice = found.revision, found.origin, found.notice
         if self.settings.preload:
