@@ -1,4 +1,7 @@
-"""`embedserve index PATH`: make the index of a folder equal to the folder, once or on every change."""
+"""`embedserve index PATH ..`: make the index of folders equal to the folders, once or on every change.
+
+`embedserve index export FILE` and `import FILE` carry an index to another machine (`_portable.py`).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", nargs="?", default=".", help="folder to index (the current one)")
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="*",
+        help="folders to index (the current one). Or: export FILE [PATH], to write the vectors of an index to a file. "
+        "Or: import FILE [PATH], to index with the vectors of such a file and to embed only the rest",
+    )
     add_connection_options(parser)
     parser.add_argument("--watch", action="store_true", help="go on, and index again whenever files change")
     parser.add_argument("--recreate", action="store_true", help="delete the folder's index first (another model)")
@@ -43,15 +52,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from embedserve.commands._portable import run_export
+    from embedserve.indexing.workspace import existing_workspace, workspace_path
+
+    paths = list(args.paths)
+    what = paths[0] if len(paths) > 1 and paths[0] in ("export", "import") else ""
+    file = paths[1] if what else ""
+    paths = paths[2:] if what else paths
+    if what and (len(paths) > 1 or args.watch or args.recreate or args.delete):
+        raise IndexingFailed(f"{what} takes FILE and one PATH, and no other action")
+    checked = workspace_path if args.delete or what == "export" else existing_workspace
+    workspaces = list(dict.fromkeys(checked(path) for path in paths or ["."]))
+    if what == "export":
+        return run_export(args, file, workspaces[0])
+    if args.watch and len(workspaces) > 1:
+        return asyncio.run(_watch_all(args, workspaces))
+    return next((code for workspace in workspaces if (code := _index(args, workspace, file))), 0)
+
+
+def _index(args: argparse.Namespace, workspace: str, file: str = "") -> int:
+    """Index one folder, with the vectors of an export where one is given; the exit code."""
+    from embedserve.commands._portable import import_into
     from embedserve.indexing.progress import Display
     from embedserve.indexing.sync import Report
-    from embedserve.indexing.workspace import collection_name, existing_workspace, workspace_path
+    from embedserve.indexing.workspace import collection_name
 
-    workspace = workspace_path(args.path) if args.delete else existing_workspace(args.path)
     report = Report(workspace, collection_name(workspace))
+    note = ""
     try:
         with Display() as display:
-            asyncio.run(_main(args, report, display))
+            if file:
+                note = asyncio.run(import_into(args, file, report, display))
+            else:
+                asyncio.run(_main(args, report, display))
     except KeyboardInterrupt:
         print(report.line(), file=sys.stderr)
         return 130
@@ -59,8 +92,22 @@ def run(args: argparse.Namespace) -> int:
         if report.stored:
             print(report.line(), file=sys.stderr)
         raise
+    if note:
+        print(note, file=sys.stderr)
     if not (args.delete or args.watch):
         _show(report, args)
+    return 0
+
+
+async def _watch_all(args: argparse.Namespace, workspaces: list[str]) -> int:
+    """Several folders at a time: each says in lines, without a bar, what it did."""
+    from embedserve.indexing.progress import Display
+    from embedserve.indexing.sync import Report, all_or_first_error
+    from embedserve.indexing.workspace import collection_name
+
+    display = Display(quiet=True)
+    reports = [Report(workspace, collection_name(workspace)) for workspace in workspaces]
+    await all_or_first_error(_main(args, report, display) for report in reports)
     return 0
 
 
@@ -114,4 +161,5 @@ def _show(report: Report, args: argparse.Namespace) -> None:
         shown = {name: value for name, value in asdict(report).items() if args.verbose or name != "left_out"}
         print(json.dumps(shown, ensure_ascii=False), flush=True)
     else:
-        print(report.line(), flush=True)
+        place = f"{report.workspace}: " if len(args.paths) > 1 else ""
+        print(place + report.line(), flush=True)

@@ -189,6 +189,14 @@ class Store:
         body = {"ids": list(ids), "with_payload": False, "with_vector": True}
         return {str(p["id"]): p["vector"] for p in await self.qdrant.call("POST", self._path("/points"), body)}
 
+    async def vectors_of(self, paths: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+        """Path -> digest of the embedded text -> its vector, of all chunks of these files."""
+        found: dict[str, dict[str, list[float]]] = {path: {} for path in paths}
+        must = [{"key": "path", "match": {"any": list(paths)}}, _match("type", "chunk")]
+        async for payload in self._scroll(must, ["path", "digest"], vectors=True):
+            found[payload["path"]][str(payload["digest"])] = payload["_vector"]
+        return found
+
     async def upsert(self, points: Sequence[Point]) -> None:
         """Store chunks with their vectors, and return when they are safe."""
         if points:
@@ -290,15 +298,16 @@ class Store:
             if error.status != 409:  # another indexer was faster
                 raise
 
-    async def _scroll(self, must: list[dict[str, Any]], fields: Any) -> Any:
-        """The payloads of all points that match, each with its id as `_id`."""
-        body = {"filter": {"must": must}, "limit": PAGE, "with_payload": fields, "with_vector": False}
+    async def _scroll(self, must: list[dict[str, Any]], fields: Any, vectors: bool = False) -> Any:
+        """The payloads of all points that match, each with its id as `_id`, and its vector as `_vector`."""
+        body = {"filter": {"must": must}, "limit": PAGE, "with_payload": fields, "with_vector": vectors}
         offset = None
         while True:
             page = await self.qdrant.call("POST", self._path("/points/scroll"), {**body, "offset": offset})
             for point in page["points"]:
                 if isinstance((point["payload"] or {}).get("path"), str):
-                    yield {**point["payload"], "_id": str(point["id"])}
+                    vector = {"_vector": point["vector"]} if vectors else {}
+                    yield {**point["payload"], "_id": str(point["id"]), **vector}
             offset = page.get("next_page_offset")
             if offset is None:
                 return
