@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,37 @@ from embedserve.models.spec import ModelSource
 OPENVINO_MACHINES = ("x86_64", "amd64", "arm64", "aarch64")
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What would be loaded. why: one line, as BackendInfo has it. artefact: the one of int8, hashed already."""
+
+    backend: str
+    precision: str
+    device: str
+    why: str
+    artefact: artefacts.Artefact | None = None
+
+
+def choose(
+    source: ModelSource, *, backend: str = "auto", precision: str = "auto", device: str = "auto", home: Path
+) -> Choice:
+    """The backend, precision and device for this model here. Nothing is converted and no weights are read.
+
+    Raises SetupError when what is pinned cannot be had here.
+    """
+    if source.spec.architecture == static.ARCHITECTURE:
+        return _static(source, backend, precision, device)
+    device = _device(backend, device)
+    name, reason = _backend(backend, device)
+    if device != "cpu" and name != "torch":
+        raise SettingsError(f"EMBEDDING_DEVICE={device} needs EMBEDDING_BACKEND=torch; {name} runs on the CPU")
+    if name == "openvino":
+        return _openvino(source, precision, home, reason)
+    if name == "onnx":
+        return _onnx(precision, reason)
+    return _torch(source, precision, device, reason)
+
+
 def load_backend(
     source: ModelSource,
     *,
@@ -39,24 +71,24 @@ def load_backend(
     home: Path,
 ) -> Backend:
     """Load `source`. Raises SetupError when what is pinned cannot be had here."""
-    if source.spec.architecture == static.ARCHITECTURE:
-        return _static(source, backend, precision, device)
+    choice = choose(source, backend=backend, precision=precision, device=device, home=home)
     threads = threads or cpu.usable_cores()
-    device = _device(backend, device)
-    name, reason = _backend(backend, device)
-    if device != "cpu" and name != "torch":
-        raise SettingsError(f"EMBEDDING_DEVICE={device} needs EMBEDDING_BACKEND=torch; {name} runs on the CPU")
-    if name == "openvino":
+    if choice.backend == "openvino":
         try:
-            return _openvino(source, precision, threads, home, reason)
+            return _load_openvino(source, choice, threads, home)
         except ArtefactError as error:
             if backend != "auto" or precision == "int8" or not _torch_is_here():
                 raise
-            reason = f"the export to OpenVINO failed ({error.message})"
-            return _torch(source, precision, device, threads, reason)
-    if name == "onnx":
-        return _onnx(source, precision, onnx_threads or threads, home, reason)
-    return _torch(source, precision, device, threads, reason)
+            choice = _torch(source, precision, "cpu", f"the export to OpenVINO failed ({error.message})")
+    if choice.backend == "static":
+        from embedserve.backends.static_backend import StaticBackend
+
+        return StaticBackend(source, why=choice.why)
+    if choice.backend == "onnx":
+        return _load_onnx(source, choice, onnx_threads or threads, home)
+    from embedserve.backends.torch_backend import TorchBackend
+
+    return TorchBackend(source, precision=choice.precision, device=choice.device, threads=threads, why=choice.why)
 
 
 def _device(backend: str, device: str) -> str:
@@ -102,44 +134,48 @@ def _backend(backend: str, device: str) -> tuple[str, str]:
     return "torch", f"OpenVINO does not serve {platform.machine()}"
 
 
-def _openvino(source: ModelSource, precision: str, threads: int, home: Path, reason: str) -> Backend:
+def _openvino(source: ModelSource, precision: str, home: Path, reason: str) -> Choice:
+    chosen, why = _cpu_precision(source, precision, home)
+    artefact = artefacts.find(source, "int8", home) if chosen == "int8" else None
+    if chosen == "int8" and artefact is None:
+        raise ArtefactError(_no_int8(source, home))
+    return Choice("openvino", chosen, "cpu", f"openvino: {reason}; {chosen}: {why}", artefact)
+
+
+def _load_openvino(source: ModelSource, choice: Choice, threads: int, home: Path) -> Backend:
     from embedserve.backends import convert
     from embedserve.backends.openvino_backend import OpenVinoBackend
 
+    artefact = choice.artefact or convert.artefact(source, choice.precision, home)
     native = cpu.features().bf16
-    chosen, why = _cpu_precision(source, precision, home)
-    if chosen == "int8":
-        artefact = artefacts.find(source, "int8", home)
-        if artefact is None:
-            raise ArtefactError(_no_int8(source, home))
-    else:
-        artefact = convert.artefact(source, chosen, home)
-    return OpenVinoBackend(
-        artefact, source.spec, threads=threads, native_bf16=native, why=f"openvino: {reason}; {chosen}: {why}"
-    )
+    return OpenVinoBackend(artefact, source.spec, threads=threads, native_bf16=native, why=choice.why)
 
 
-def _onnx(source: ModelSource, precision: str, threads: int, home: Path, reason: str) -> Backend:
-    from embedserve.backends import convert
-    from embedserve.backends.onnx_backend import OnnxBackend, require_onnxruntime
+def _onnx(precision: str, reason: str) -> Choice:
+    from embedserve.backends.onnx_backend import require_onnxruntime
 
     require_onnxruntime()
     if precision not in ("auto", "fp32"):
         raise SettingsError(f"EMBEDDING_PRECISION={precision}: the onnx backend runs fp32 only")
+    return Choice("onnx", "fp32", "cpu", f"onnx: {reason}; fp32: the only one it runs")
+
+
+def _load_onnx(source: ModelSource, choice: Choice, threads: int, home: Path) -> Backend:
+    from embedserve.backends import convert
+    from embedserve.backends.onnx_backend import OnnxBackend
+
     artefact = convert.artefact(source, artefacts.ONNX, home)
-    return OnnxBackend(artefact, source.spec, threads=threads, why=f"onnx: {reason}; fp32: the only one it runs")
+    return OnnxBackend(artefact, source.spec, threads=threads, why=choice.why)
 
 
-def _static(source: ModelSource, backend: str, precision: str, device: str) -> Backend:
+def _static(source: ModelSource, backend: str, precision: str, device: str) -> Choice:
     """A table needs no inference library; what else is pinned would be ignored, so it is refused."""
     if backend != "auto" or precision not in ("auto", "fp32") or device not in ("auto", "cpu"):
         raise SettingsError(
             f"{source.spec.id} is a static model: it runs without an inference library, in fp32, on the CPU; leave "
             "EMBEDDING_BACKEND, EMBEDDING_PRECISION and EMBEDDING_DEVICE at auto"
         )
-    from embedserve.backends.static_backend import StaticBackend
-
-    return StaticBackend(source, why="static: a table of token vectors, no inference library is needed")
+    return Choice("static", "fp32", "cpu", "static: a table of token vectors, no inference library is needed")
 
 
 def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str, str]:
@@ -185,7 +221,7 @@ def _no_int8(source: ModelSource, home: Path) -> str:
     return f"there is no int8 artefact of {source.spec.id} for this revision and OpenVINO version; {how}"
 
 
-def _torch(source: ModelSource, precision: str, device: str, threads: int, reason: str) -> Backend:
+def _torch(source: ModelSource, precision: str, device: str, reason: str) -> Choice:
     torch = _import_torch(reason if reason.startswith("OpenVINO") else "EMBEDDING_BACKEND=torch")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise SettingsError(f"EMBEDDING_DEVICE={device}: PyTorch {torch.__version__} finds no CUDA device here")
@@ -201,11 +237,7 @@ def _torch(source: ModelSource, precision: str, device: str, threads: int, reaso
             chosen, why = _cpu_precision(source, precision, Path())
     else:
         chosen, why = _gpu_precision(source, precision, device)
-    from embedserve.backends.torch_backend import TorchBackend
-
-    return TorchBackend(
-        source, precision=chosen, device=device, threads=threads, why=f"torch: {reason}; {chosen}: {why}"
-    )
+    return Choice("torch", chosen, device, f"torch: {reason}; {chosen}: {why}")
 
 
 def _gpu_precision(source: ModelSource, precision: str, device: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,43 @@ _SHOWN = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON list on stdout")
+    parser.add_argument(
+        "--check",
+        metavar="MODEL",
+        help="what is understood of this model (id, folder, hub id) before it is served; exit code 1: it cannot be",
+    )
+    parser.add_argument("--json", action="store_true", help="JSON on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
+    return _check(args.check, args.json) if args.check else _list(args)
+
+
+def _check(name: str, as_json: bool) -> int:
+    """Nothing is downloaded or loaded: the files' own words, strictly read, and what would run them here."""
+    from embedserve.errors import SetupError
+    from embedserve.serving.inspecting import Fact, inspect
+    from embedserve.settings import load_settings
+
+    facts: list[Fact] = []
+    problem = ""
+    try:
+        for fact in inspect(name, load_settings()):
+            facts.append(fact)
+            if not as_json:
+                print(f"{fact.what:<14}{fact.text}")
+    except SetupError as error:
+        problem = error.message
+    if as_json:
+        found = {"servable": not problem, "problem": problem, **{fact.what: fact.text for fact in facts}}
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        how = f"can be served: embedserve serve --model {shlex.quote(name)}"
+        print(f"cannot be served: {problem}" if problem else how)
+    return 1 if problem else 0
+
+
+def _list(args: argparse.Namespace) -> int:
     from embedserve.backends.select import installed_artefacts
     from embedserve.models.sources import inventory
     from embedserve.settings import load_settings

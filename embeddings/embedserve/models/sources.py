@@ -44,13 +44,18 @@ def resolve(
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _from_folder(folder, home)
-    if name.startswith(("/", ".", "~")) or not _HUB_ID.match(name):
+    if not is_hub_id(name):
         raise ModelUnavailable(_unknown(name))
     found = hub.cached(name, None)
     if found is None or refresh:
         _refuse_offline(name, offline)
         found = hub.download(name, None, progress)
     return _from_hub(name, *found)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether it has the form org/name and is no path."""
+    return not name.startswith(("/", ".", "~")) and bool(_HUB_ID.match(name))
 
 
 def resolve_auto(home: Path, *, offline: bool = False, progress: hub.Progress | None = None) -> tuple[ModelSource, str]:

@@ -21,6 +21,8 @@ from embedserve.models.catalog.rerankers import RERANKERS
 from embedserve.models.names import answers_to
 from embedserve.models.spec import ModelSpec
 
+__all__ = ("CATALOG", "EMBEDDINGGEMMA", "JINA_CODE_V2", "MINILM", "NOMIC_EMBED_TEXT", "QWEN3_EMBEDDING", "find")
+
 CATALOG: tuple[ModelSpec, ...] = (
     JINA_CODE_V2,  # the default
     MINILM,
