@@ -1,5 +1,7 @@
 """`embedserve index PATH ..`: make the index of folders equal to the folders, once or on every change.
 
+A PATH may be a git URL or a package archive: it is had first (`indexing/obtain.py`).
+
 `embedserve index export FILE` and `import FILE` carry an index to another machine (`_portable.py`).
 """
 
@@ -26,9 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths",
         metavar="PATH",
         nargs="*",
-        help="folders to index (the current one). Or: export FILE [PATH], to write the vectors of an index to a file. "
+        help="folders to index (the current one), git URLs (with #branch), package archives (a path or a URL). "
+        "Or: export FILE [PATH], to write the vectors of an index to a file. "
         "Or: import FILE [PATH], to index with the vectors of such a file and to embed only the rest",
     )
+    parser.add_argument("--workspace", metavar="PATH", action="append", default=[], help="the same as PATH")
     add_connection_options(parser)
     parser.add_argument("--watch", action="store_true", help="go on, and index again whenever files change")
     parser.add_argument("--recreate", action="store_true", help="delete the folder's index first (another model)")
@@ -53,16 +57,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from embedserve.commands._portable import run_export
+    from embedserve.commands._sources import local
     from embedserve.indexing.workspace import existing_workspace, workspace_path
 
     paths = list(args.paths)
     what = paths[0] if len(paths) > 1 and paths[0] in ("export", "import") else ""
     file = paths[1] if what else ""
-    paths = paths[2:] if what else paths
+    paths = (paths[2:] if what else paths) + args.workspace
     if what and (len(paths) > 1 or args.watch or args.recreate or args.delete):
         raise IndexingFailed(f"{what} takes FILE and one PATH, and no other action")
-    checked = workspace_path if args.delete or what == "export" else existing_workspace
-    workspaces = list(dict.fromkeys(checked(path) for path in paths or ["."]))
+    reading = args.delete or what == "export"
+    checked = workspace_path if reading else existing_workspace
+    home = connection(args).home
+    workspaces = list(dict.fromkeys(checked(local(path, home, fresh=not reading)) for path in paths or ["."]))
     if what == "export":
         return run_export(args, file, workspaces[0])
     if args.watch and len(workspaces) > 1:
@@ -161,5 +168,5 @@ def _show(report: Report, args: argparse.Namespace) -> None:
         shown = {name: value for name, value in asdict(report).items() if args.verbose or name != "left_out"}
         print(json.dumps(shown, ensure_ascii=False), flush=True)
     else:
-        place = f"{report.workspace}: " if len(args.paths) > 1 else ""
+        place = f"{report.workspace}: " if len(args.paths) + len(args.workspace) > 1 else ""
         print(place + report.line(), flush=True)
