@@ -46,8 +46,8 @@ class Line:
         return asdict(self)
 
 
-def examine(settings: Settings, where: Connection) -> Iterator[Line]:
-    """All checks, each line as soon as it is known."""
+def examine(settings: Settings, where: Connection, *, published: bool = False) -> Iterator[Line]:
+    """All checks, each line as soon as it is known. published: the weights too (seconds), as `--model` asks."""
     yield Line("version", "pass", f"embedserve {__version__}, Python {platform.python_version()}, {_cores()}")
     for name, check in (
         ("model", lambda: check_models(settings)),
@@ -55,6 +55,8 @@ def examine(settings: Settings, where: Connection) -> Iterator[Line]:
         ("disk", lambda: check_disk(settings)),
     ):
         yield from _guarded(name, check)
+    if published:
+        yield from _guarded("weights", lambda: check_weights(settings))
     served: list[dict[str, Any]] = []
     yield from _guarded("service", lambda: check_service(where, served))
     yield from _guarded("embedding", lambda: check_embedding(where, served))
@@ -80,7 +82,8 @@ def check_models(settings: Settings) -> Iterator[Line]:
         try:
             if name == "auto":
                 source, _notice = resolve_auto(settings.home, offline=True)
-                advice = "" if source.spec is JINA_CODE_V2 else _second_best(how_to_get(JINA_CODE_V2, settings.home))
+                if source.spec.id != JINA_CODE_V2.id:
+                    advice = _second_best(how_to_get(JINA_CODE_V2, settings.home))
             elif spec is None:
                 source = resolve(name, home=settings.home, offline=True)
             elif found := at_hand(spec, settings.home):
@@ -94,6 +97,26 @@ def check_models(settings: Settings) -> Iterator[Line]:
             continue
         files = f"{source.spec.id}: files complete and checked, from {source.origin} ({source.folder})"
         yield Line("model", "warn" if advice else "pass", files, advice)
+
+
+def check_weights(settings: Settings) -> Iterator[Line]:
+    """The weights themselves, in float32 and without a server, against what their makers published."""
+    from embedserve.models.catalog import find
+    from embedserve.models.sources import at_hand, resolve
+    from embedserve.serving.published import differences
+
+    for name in settings.model_names:
+        spec = find(name)
+        source = at_hand(spec, settings.home) if spec else resolve(name, home=settings.home, offline=True)
+        for found in differences(source) if source else ():  # None: check_models has said it
+            model = source.spec.id if source else name
+            what = f"{found.what}: {found.apart:.5f} from the published, {found.allowed:g} allowed"
+            if not found.what:
+                what = (
+                    "a finite vector (no published values to compare)" if found.holds else "its vectors are not finite"
+                )
+            advice = "" if found.holds else f"these are not {model}'s weights or tokenizer: embedserve pull {model}"
+            yield Line("weights", "pass" if found.holds else "fail", f"{model}: {what}", advice)
 
 
 def _second_best(how: str) -> str:

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(model=args.model)
     colours = {"pass": "32", "warn": "33", "fail": "31"} if _coloured() else {}
     lines: list[Line] = []
-    for line in examine(settings, where):
+    for line in examine(settings, where, published=args.model not in (None, "auto")):
         lines.append(line)
         if not args.json:
             status = f"\x1b[{colours[line.status]}m{line.status}\x1b[0m" if colours else line.status

@@ -12,10 +12,14 @@ from embedserve.models.steps import MEAN, Pool, Step
 
 @dataclass(frozen=True)
 class Published:
-    """What its makers' own library gives: a text, prompt included, and the first values of its unit vector."""
+    """What its makers' own library gives: a text, prompt included, and the first values of its unit vector.
+
+    allowed: largest difference of a number in float32.
+    """
 
     text: str
     values: tuple[float, ...]
+    allowed: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Ranking:
     query: str
     documents: tuple[str, ...]
     cosines: tuple[float, ...]
+    allowed: float = 2e-3
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class ModelSpec:
     good_for: str = ""  # one line for `embedserve models`
     code_retrieval: str = ""
     published: tuple[Published, ...] = ()
-    ranking: Ranking | None = None
+    rankings: tuple[Ranking, ...] = ()
     gated: bool = False  # the hub wants its licence accepted first
 
     @property

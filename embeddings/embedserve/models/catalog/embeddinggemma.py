@@ -35,15 +35,17 @@ EMBEDDINGGEMMA = ModelSpec(
             (-0.22990295, 0.03311195, 0.04290345, -0.03558498, -0.01399477),
         ),
     ),
-    ranking=Ranking(
-        "task: search result | query: Which planet is known as the Red Planet?",
-        (
-            "title: none | text: Venus is often called Earth's twin because of its similar size and proximity.",
-            "title: none | text: Mars, known for its reddish appearance, is often referred to as the Red Planet.",
-            "title: none | text: Jupiter, the largest planet in our solar system, has a prominent red spot.",
-            "title: none | text: Saturn, famous for its rings, is sometimes mistaken for the Red Planet.",
+    rankings=(
+        Ranking(
+            "task: search result | query: Which planet is known as the Red Planet?",
+            (
+                "title: none | text: Venus is often called Earth's twin because of its similar size and proximity.",
+                "title: none | text: Mars, known for its reddish appearance, is often referred to as the Red Planet.",
+                "title: none | text: Jupiter, the largest planet in our solar system, has a prominent red spot.",
+                "title: none | text: Saturn, famous for its rings, is sometimes mistaken for the Red Planet.",
+            ),
+            (0.3011, 0.6359, 0.4930, 0.4889),
         ),
-        (0.3011, 0.6359, 0.4930, 0.4889),
     ),
     gated=True,
 )
