@@ -9,12 +9,12 @@ in steps. Cancelling `embed` drops the request's texts.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,10 +23,12 @@ from embedserve.backends.base import Backend, TokenIds, Vectors
 from embedserve.engine.backlog import Backlog, Item, Job
 from embedserve.engine.cache import READ_WAIT, EmbeddingCache, key_of
 from embedserve.engine.crew import Crew
+from embedserve.engine.encoder import Encoder, Ids, Tokenizer
 from embedserve.engine.memory import MemoryGovernor
-from embedserve.engine.small import are_inline_texts, are_small_ids, are_small_texts
+from embedserve.engine.recall import Recall
+from embedserve.engine.small import are_inline_hashed, are_inline_texts, are_small_ids, are_small_texts
 from embedserve.engine.worker import unit_rows
-from embedserve.errors import ContextLengthExceeded, InvalidRequest, NotReady
+from embedserve.errors import InvalidRequest, NotReady
 
 log = logging.getLogger(__name__)
 
@@ -36,44 +38,6 @@ _SLOW_FOR = 30.0  # seconds without steps on the event loop after slow ones
 _SLOW_COUNT = 24  # a slow step counts 8, a quick one takes 1 away: one pause of a busy machine is no slow disk
 _ASSEMBLE_INLINE = 32 * 1024  # floats of an answer that are put together on the event loop
 _PATIENCE = 30.0  # seconds for the running batches, at close
-_FOREIGN = (
-    "These look like another tokenizer's ids: send texts instead (LangChain's OpenAIEmbeddings: "
-    "check_embedding_ctx_length=False), or ids of this model's tokenizer with its special tokens"
-)
-
-
-class Encoded(Protocol):
-    """One tokenised text: `ids` as the model will see them, `length` in tokens before the cut."""
-
-    @property
-    def ids(self) -> TokenIds: ...
-
-    @property
-    def length(self) -> int: ...
-
-
-class Tokenizer(Protocol):
-    """What the engine needs of a tokenizer. All methods are thread-safe."""
-
-    @property
-    def vocab_size(self) -> int: ...
-
-    @property
-    def special(self) -> tuple[TokenIds, TokenIds]:
-        """The ids before and after every text; empty arrays where the model has none."""
-        ...
-
-    def encode(self, texts: Sequence[str], max_tokens: int) -> Sequence[Encoded]: ...
-
-    def pair(self, first: str, others: Sequence[str], max_tokens: int) -> Sequence[Encoded]: ...
-
-    def mark_prompt(self, ids: TokenIds, prompt: str) -> TokenIds: ...
-
-    def tokens(self, text: str, special: bool) -> Sequence[Any]:
-        """Dataclasses of `id`, `text`, `special`, `start` and `stop`."""
-        ...
-
-    def decode(self, ids: Sequence[int], skip_special: bool) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -91,24 +55,13 @@ class Embedded:
 
 
 @dataclass
-class _Encoded:
-    """The ids of each text, and how many texts were cut."""
-
-    ids: list[TokenIds]
-    cut: int
-
-    def __iadd__(self, other: _Encoded) -> _Encoded:
-        self.ids += other.ids
-        self.cut += other.cut
-        return self
-
-
-@dataclass
 class _Request:
-    """One call of `embed` on its way. `job` is set once its missing texts are in the backlog."""
+    """One call of `embed` on its way. digests: of its texts, for `Recall`; empty where it has none. `job` is set once
+    its missing texts are in the backlog."""
 
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Vectors]
+    digests: Sequence[bytes]
     job: Job | None = None
     cancelled: bool = False
 
@@ -147,12 +100,13 @@ class Engine:
     ) -> None:
         self.name, self.backend, self.tokenizer, self.max_tokens = name, backend, tokenizer, max_tokens
         self.governor, self.cache = governor, cache
-        self.scores, self.pool_prompt, self.centred = scores, pool_prompt, centred
+        self.scores, self.centred = scores, centred
+        self.encoder = Encoder(name, tokenizer, max_tokens, pool_prompt=pool_prompt)
+        self._recall = Recall(cache.memory) if cache is not None else None
         self.backlog = Backlog()
         self.crew = Crew(name, backend, self.backlog, governor, tokenizer.vocab_size, self._computed, unit=not scores)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="tokenise")
         self._small_thread = ThreadPoolExecutor(1, thread_name_prefix="tokenise-small")
-        self._warned_overlong = False
         self._dropped_seen = 0
         self._slow_until = 0.0
         self._slowness = 0
@@ -196,16 +150,20 @@ class Engine:
         model is a cross-encoder.
         """
         self._refuse_unless(scores=False)
+        digests = await self._digests(texts, prefix)
+        if digests and (known := self._recalled(digests, dimension, truncate)) is not None:
+            return known
         small = are_small_texts(texts)
         if small:
             inline = are_inline_texts([prefix, *texts])
-            return await self._embed(lambda: self._encode(texts, prefix, truncate, 0), dimension, small, inline)
+            encode = functools.partial(self.encoder.texts, texts, prefix, truncate)
+            return await self._embed(encode, dimension, small, inline, digests)
         loop = asyncio.get_running_loop()
-        encoded = _Encoded([], 0)
+        encoded = Ids([], [])
         for start in range(0, len(texts), _ENCODE_AT_ONCE):  # in steps: one whose client left stops here
             part = texts[start : start + _ENCODE_AT_ONCE]
-            encoded += await loop.run_in_executor(self._threads, self._encode, part, prefix, truncate, start)
-        return await self._embed(lambda: encoded, dimension, small)
+            encoded += await loop.run_in_executor(self._threads, self.encoder.texts, part, prefix, truncate, start)
+        return await self._embed(lambda: encoded, dimension, small, digests=digests)
 
     async def embed_ids(
         self, ids: Sequence[TokenIds], *, dimension: int | None = None, truncate: bool = True
@@ -216,15 +174,7 @@ class Engine:
         another tokenizer's, and their vectors would be wrong in silence.
         """
         self._refuse_unless(scores=False)
-        checked = _Encoded([], 0)
-        _, after = self.tokenizer.special
-        for i, row in enumerate(ids):
-            self._check_own(i, row)
-            if len(row) > self.max_tokens:
-                self._overlong(i, len(row), truncate)
-                row = np.concatenate([row[: self.max_tokens - len(after)], after])
-                checked.cut += 1
-            checked.ids.append(row)
+        checked = self.encoder.own(ids, truncate)
         return await self._embed(lambda: checked, dimension, are_small_ids(checked.ids))
 
     async def score(self, query: str, documents: Sequence[str], *, truncate: bool = True) -> Embedded:
@@ -237,19 +187,45 @@ class Engine:
         self._refuse_unless(scores=True)
         texts = [text for document in documents for text in (query, document)]
         if are_small_texts(texts):
-            return await self._embed(lambda: self._pair(query, documents, truncate, 0), None, True)
+            return await self._embed(lambda: self.encoder.pairs(query, documents, truncate), None, True)
         loop = asyncio.get_running_loop()
-        encoded = _Encoded([], 0)
+        encoded = Ids([], [])
         for start in range(0, len(documents), _ENCODE_AT_ONCE):
             part = documents[start : start + _ENCODE_AT_ONCE]
-            encoded += await loop.run_in_executor(self._threads, self._pair, query, part, truncate, start)
+            encoded += await loop.run_in_executor(self._threads, self.encoder.pairs, query, part, truncate, start)
         return await self._embed(lambda: encoded, None, False)
 
+    async def _digests(self, texts: Sequence[str], prefix: str) -> list[bytes]:
+        if self._recall is None:
+            return []
+        if are_inline_hashed(texts):
+            return self._recall.digests(texts, prefix)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._recall.digests, texts, prefix)
+
+    def _recalled(self, digests: list[bytes], dimension: int | None, truncate: bool) -> Embedded | None:
+        """The answer without tokenising, where the cache's memory has every text of it."""
+        assert self._recall is not None
+        known = self._recall.find(digests, cut=truncate)
+        if known is None:
+            return None
+        count = len(known.rows)
+        obs.TRUNCATED.inc(known.cut)
+        obs.CACHE_HITS.labels("memory").inc(count)
+        obs.TEXTS.inc(count)
+        obs.TOKENS.inc(known.tokens)
+        return Embedded(_assemble(known.rows, range(count), dimension, self.centred), known.tokens, known.cut, count)
+
     async def _embed(
-        self, encode: Callable[[], _Encoded], dimension: int | None, small: bool, inline: bool = False
+        self,
+        encode: Callable[[], Ids],
+        dimension: int | None,
+        small: bool,
+        inline: bool = False,
+        digests: Sequence[bytes] = (),
     ) -> Embedded:
         loop = asyncio.get_running_loop()
-        request = _Request(loop, loop.create_future())
+        request = _Request(loop, loop.create_future(), digests)
         thread = self._small_thread if small else self._threads
         try:
             if inline and time.monotonic() >= self._slow_until and self.backlog.closed is None:
@@ -281,7 +257,7 @@ class Engine:
             vectors = await loop.run_in_executor(thread, _assemble, rows, found.inverse, dimension, self.centred)
         return Embedded(vectors, found.tokens, found.truncated, found.cached)
 
-    def _begin_inline(self, request: _Request, encode: Callable[[], _Encoded]) -> _Found:
+    def _begin_inline(self, request: _Request, encode: Callable[[], Ids]) -> _Found:
         """`_begin` on the event loop. It waits for no other process's lock on the cache."""
         start = time.monotonic()
         found = self._begin(request, encode, wait=0.0)
@@ -291,7 +267,7 @@ class Engine:
             self._slow_until, self._slowness = end + _SLOW_FOR, 0
         return found
 
-    def _begin(self, request: _Request, encode: Callable[[], _Encoded], wait: float = READ_WAIT) -> _Found:
+    def _begin(self, request: _Request, encode: Callable[[], Ids], wait: float = READ_WAIT) -> _Found:
         """Tokenise, look up, submit what is missing."""
         encoded = encode()
         ids = encoded.ids
@@ -305,6 +281,8 @@ class Engine:
                 unique.append(text)
             inverse.append(at)
         keys = list(index)
+        if self._recall is not None and request.digests:
+            self._recall.note(request.digests, [keys[at] for at in inverse], [len(text) for text in ids], encoded.cut)
         rows = self._look_up(keys, wait)
         missing = [i for i, row in enumerate(rows) if row is None]
         if missing and not request.cancelled:
@@ -315,7 +293,7 @@ class Engine:
             self.backlog.submit(job, [keys[i] for i in missing], wanted)
             if request.cancelled:  # meanwhile
                 self.backlog.cancel(job)
-        return _Found(rows, inverse, sum(map(len, ids)), encoded.cut, len(ids) - len(missing))
+        return _Found(rows, inverse, sum(map(len, ids)), sum(encoded.cut), len(ids) - len(missing))
 
     def _look_up(self, keys: list[bytes], wait: float) -> list[Vectors | None]:
         if self.cache is None:
@@ -326,26 +304,6 @@ class Engine:
         obs.CACHE_MISSES.inc(len(keys) - in_memory - on_disk)
         return rows
 
-    def _encode(self, texts: Sequence[str], prefix: str, truncate: bool, offset: int) -> _Encoded:
-        encoded = self.tokenizer.encode([prefix + text for text in texts] if prefix else texts, self.max_tokens)
-        checked = self._checked(encoded, truncate, offset)
-        if prefix and not self.pool_prompt:
-            checked.ids = [self.tokenizer.mark_prompt(ids, prefix) for ids in checked.ids]
-        return checked
-
-    def _pair(self, query: str, documents: Sequence[str], truncate: bool, offset: int) -> _Encoded:
-        return self._checked(self.tokenizer.pair(query, documents, self.max_tokens), truncate, offset)
-
-    def _checked(self, encoded: Sequence[Encoded], truncate: bool, offset: int) -> _Encoded:
-        cut = 0
-        for i, one in enumerate(encoded):
-            if one.length > self.max_tokens:
-                self._overlong(offset + i, one.length, truncate)
-                cut += 1
-            if not len(one.ids):
-                raise InvalidRequest(f"input {offset + i} gives no token for {self.name}", param="input")
-        return _Encoded([one.ids for one in encoded], cut)
-
     def _refuse_unless(self, *, scores: bool) -> None:
         if self.scores and not scores:
             raise InvalidRequest(
@@ -355,49 +313,12 @@ class Engine:
         if scores and not self.scores:
             raise InvalidRequest(f"{self.name} gives embeddings and does not score pairs of texts", param="model")
 
-    def _check_own(self, index: int, row: TokenIds) -> None:
-        """Raise InvalidRequest unless `row` can be of this model's tokenizer."""
-        vocabulary = self.tokenizer.vocab_size
-        if len(row) and (row.min() < 0 or row.max() >= vocabulary):
-            raise InvalidRequest(
-                f"input {index} has a token id outside the vocabulary of {self.name}; ids go from 0 to "
-                f"{vocabulary - 1}. {_FOREIGN}",
-                param="input",
-            )
-        before, after = self.tokenizer.special
-        starts = np.array_equal(row[: len(before)], before)
-        ends = np.array_equal(row[len(row) - len(after) :], after)
-        if len(row) < len(before) + len(after) or not (starts and ends):
-            raise InvalidRequest(
-                f"input {index} does not begin and end with the special tokens of {self.name} "
-                f"({before.tolist()} before, {after.tolist()} after the text). {_FOREIGN}",
-                param="input",
-            )
-
-    def _overlong(self, index: int, length: int, truncate: bool) -> None:
-        if not truncate:
-            raise ContextLengthExceeded(
-                f"input {index} has {length} tokens and {self.name} takes at most {self.max_tokens}: "
-                'shorten it, or let it be cut with "truncate": true',
-                param="input",
-            )
-        obs.TRUNCATED.inc()
-        if not self._warned_overlong:
-            self._warned_overlong = True
-            log.warning(
-                "a text of %d tokens was cut at %s's limit of %d; further ones are counted in "
-                "embedserve_truncated_texts_total and not logged",
-                length,
-                self.name,
-                self.max_tokens,
-            )
-
     def _computed(self, items: list[Item], vectors: Vectors) -> None:
         if self.cache is not None:
             self.cache.put_many([item.key for item in items], vectors)
 
 
-def _assemble(rows: Sequence[Vectors], inverse: list[int], dimension: int | None, centred: bool) -> Vectors:
+def _assemble(rows: Sequence[Vectors], inverse: Sequence[int], dimension: int | None, centred: bool) -> Vectors:
     """Rows in input order, cut to `dimension` and normalised again. Shape (n, dimension)."""
     unique = np.stack(rows)
     if dimension is not None and dimension < unique.shape[1]:

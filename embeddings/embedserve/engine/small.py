@@ -14,7 +14,8 @@ from embedserve.backends.base import TokenIds
 BODY_BYTES = 4 * 1024  # a search; 60 short chunks are more
 _CHARACTERS = 4 * 1024
 _TOKENS = 1024
-_INLINE_CHARACTERS = 1024  # about 0.3 ms of tokenising; two hops between threads cost a third of that and two switches
+_INLINE_CHARACTERS = 1024  # about 0.3 ms of tokenising; a hop to a thread and back costs a third of that
+_INLINE_HASHED = 256 * 1024  # characters: about 0.5 ms
 
 
 def is_small_body(declared: int | None) -> bool:
@@ -33,3 +34,8 @@ def are_small_ids(ids: Sequence[TokenIds]) -> bool:
 def are_inline_texts(texts: Sequence[str]) -> bool:
     """Whether they are tokenised on the event loop: so little that a hop to a thread costs more than the work."""
     return sum(map(len, texts)) <= _INLINE_CHARACTERS
+
+
+def are_inline_hashed(texts: Sequence[str]) -> bool:
+    """Whether their digests are made on the event loop."""
+    return len(texts) <= 256 and sum(map(len, texts)) <= _INLINE_HASHED

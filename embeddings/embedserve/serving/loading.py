@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from embedserve.backends.base import Backend
 from embedserve.engine.cache import VectorOrigin
-from embedserve.engine.engine import Tokenizer
+from embedserve.engine.encoder import Tokenizer
 from embedserve.machine import cpu
 from embedserve.models.spec import ModelSource, ModelSpec
 from embedserve.settings import Settings
