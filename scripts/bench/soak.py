@@ -202,7 +202,12 @@ def main() -> int:
     end_on_sigterm()
     with tempfile.TemporaryDirectory() as home:
         names = f"{args.model},{second_model(args.second, args.model, Path(home))}"
-        env = {"EMBEDDING_HOME": home, "EMBEDDING_CACHE": "memory", "EMBEDDING_CACHE_MEMORY": "1m"}
+        env = {
+            "EMBEDDING_HOME": home,
+            "EMBEDDING_CACHE": "memory",
+            "EMBEDDING_CACHE_MEMORY": "1m",
+            "EMBEDDING_PRELOAD": "true",
+        }
         server = StartedServer("embedserve", own_command(names, args.precision), env)
         try:
             server.wait()

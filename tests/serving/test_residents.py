@@ -310,6 +310,17 @@ def test_a_model_in_use_goes_only_when_its_requests_have_ended_and_takes_no_new_
     asyncio.run(body())
 
 
+def test_an_idle_model_goes_before_one_that_is_in_use_and_was_asked_for_earlier():
+    async def body():
+        memory = Memory()
+        async with memory.residents.use(memory.entries["a"]):
+            await memory.touch("b")
+            await memory.touch("c")
+            assert memory.closed == ["b"]
+
+    asyncio.run(body())
+
+
 def test_a_model_that_fits_beside_nothing_is_refused_with_its_size_and_the_others_come_back():
     async def body():
         memory = Memory(limit=550)
