@@ -76,6 +76,21 @@ class EmbeddingService:
         return self._spec.id
 
     @property
+    def precision(self) -> str:
+        """Of the weights that run: fp32, bf16, fp16 or int8."""
+        return self._engine.backend.info.precision
+
+    @property
+    def device(self) -> str:
+        """Where they run: cpu, cuda, mps."""
+        return self._engine.backend.info.device
+
+    @property
+    def why(self) -> str:
+        """Why this backend and precision were chosen, one line."""
+        return self._engine.backend.info.why
+
+    @property
     def dimension(self) -> int:
         """Of a full vector."""
         return self._engine.backend.info.dimension

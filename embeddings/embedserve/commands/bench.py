@@ -1,7 +1,8 @@
 """`embedserve bench`: drive servers as an indexing client does, and say what they did.
 
 What is measured: each URL given; or, started here on free ports with the cache off, `embedserve serve` (once for
-each --precision), the naive baseline (--naive) and sentence-transformers with OpenVINO (--against st).
+each --precision), the naive baseline (--naive) and sentence-transformers with OpenVINO (--against st). With
+--in-process no server at all: the engine by itself (bench/in_process.py).
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--model", help="model id or folder (default: what the URL serves; else all-MiniLM-L6-v2)")
     what.add_argument(
         "--precision", action="append", metavar="P", help="start ours with this precision; may be repeated"
+    )
+    what.add_argument(
+        "--in-process",
+        action="store_true",
+        help="the engine without a server: texts/s one at a time and in batches of 10 and of 50",
     )
     what.add_argument("--naive", action="store_true", help="start the naive baseline, too; ratios are to it")
     what.add_argument(
@@ -73,6 +79,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print. Returns 1 when any request failed."""
+    if args.in_process:
+        return _in_process(args)
     import json
 
     from rich.console import Console
@@ -97,6 +105,38 @@ def run(args: argparse.Namespace) -> int:
     for name, text, count in failed:
         Console(stderr=True).print(f"{name}: {count} x {text}", markup=False)
     return 1 if failed else 0
+
+
+def _in_process(args: argparse.Namespace) -> int:
+    import json
+
+    from rich.console import Console
+
+    from embedserve.bench import in_process
+    from embedserve.errors import SetupError
+    from embedserve.service import EmbeddingService
+    from embedserve.settings import load_settings
+
+    if args.urls or args.naive or args.against or args.plot:
+        raise SetupError("--in-process measures this machine's engine alone: no URL, --naive, --against or --plot")
+    if args.rounds < 1:
+        raise SetupError("--rounds must be at least 1")
+    model, settings = args.model or "all-MiniLM-L6-v2", load_settings()
+    with ExitStack() as stack:
+        subjects = []
+        for precision in args.precision or [settings.precision]:
+            service = stack.enter_context(EmbeddingService(model, device=settings.device, dtype=precision))
+            subjects.append(in_process.Subject(f"{service.precision} on {service.device}", service.embed, service.why))
+        in_process.run(subjects, rounds=args.rounds, seconds=args.seconds, seed=args.seed)
+    result = in_process.as_dict(subjects, model, args.rounds)
+    if args.json:
+        print(json.dumps(result, indent=1))
+    else:
+        console = Console()
+        console.print(in_process.table(result))
+        for subject in subjects:
+            console.print(f"{subject.name}: {subject.why}", markup=False, style="dim")
+    return 0
 
 
 def _plan(args: argparse.Namespace) -> Plan:
