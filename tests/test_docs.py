@@ -74,10 +74,20 @@ def test_the_continue_block_and_the_json_blocks_parse():
             json.loads(code)
 
 
-def test_relative_links_lead_somewhere():
-    for text in (EN, UK, *((p.read_text()) for p in (ROOT / "memory-bank").glob("*.md"))):
-        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
-            assert (ROOT / target).exists() or (ROOT / "memory-bank" / target).exists(), target
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "memory-bank").rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_lead_somewhere_from_the_page_that_has_them(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    targets = re.findall(r"\]\((?!https?://|mailto:|#)([^)#\s]+)", text)
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_decision_is_in_the_log():
+    log = (ROOT / "memory-bank/decisionLog.md").read_text()
+    decisions = (ROOT / "memory-bank/decisions").glob("*.md")
+    assert [page.name for page in decisions if f"decisions/{page.name}" not in log] == []
 
 
 @pytest.mark.slow

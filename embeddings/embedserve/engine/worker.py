@@ -97,7 +97,7 @@ class Worker:
         limits = self.governor.limits()
         searching = time.monotonic() - self.backlog.last_small < SEARCHING_FOR
         target = SEARCHING_SECONDS if searching else TARGET_SECONDS
-        by_speed = int(self.tokens_per_second * target) or self._best_tokens
+        by_speed = int(self.tokens_per_second * target) if self.tokens_per_second else self._best_tokens
         estimate = self.backend.activation_bytes
         return Budget(
             tokens=min(max(by_speed, _LEAST_TOKENS), self._best_tokens),
