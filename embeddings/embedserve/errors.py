@@ -30,6 +30,8 @@ Messages say what is wrong and what to do. They never contain a user's text.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class EmbedServeError(Exception):
     """The root. `status`, `type`, `code` and `param` are OpenAI's; `retry_after` is in seconds."""
@@ -44,9 +46,11 @@ class EmbedServeError(Exception):
         self.message = message
         self.param = param
 
-    def body(self) -> dict[str, dict[str, str | None]]:
-        """The OpenAI error body."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+    def body(self) -> dict[str, Any]:
+        """The OpenAI error body. `detail` is where the clients for Voyage and Jina look: without it they fail on the
+        error itself and never show the reason (or, of a 503, never try again)."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": error, "detail": self.message}
 
 
 class RequestError(EmbedServeError):

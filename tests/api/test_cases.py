@@ -48,3 +48,10 @@ def test_ollamas_and_teis_answers_are_in_their_shapes(url):
     assert {"model", "embeddings", "prompt_eval_count"} <= set(ollama)
     np.testing.assert_allclose(ollama["embeddings"], [listed["embedding"]], atol=1e-6)
     np.testing.assert_allclose(send(url, CASES["34-tei-embed"]).json(), [listed["embedding"]], atol=1e-6)
+
+
+def test_vectors_that_are_of_length_1_anyway_may_be_asked_for_as_they_are(url):
+    """Haystack's embedders for TEI ask so by default; a model without a last Normalize step refuses it."""
+    asked = {"inputs": "a"}
+    plain = httpx.post(url + "/embed", json=asked, timeout=60)
+    assert httpx.post(url + "/embed", json={**asked, "normalize": False}, timeout=60).json() == plain.json()

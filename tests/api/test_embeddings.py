@@ -28,7 +28,8 @@ def vectors(response):
 def error(response, status):
     assert response.status_code == status, response.text
     body = response.json()
-    assert set(body) == {"error"}
+    assert set(body) == {"error", "detail"}
+    assert body["detail"] == body["error"]["message"]
     assert set(body["error"]) == {"message", "type", "param", "code"}
     assert response.headers["x-request-id"]
     return body["error"]
@@ -255,3 +256,14 @@ def test_a_large_mixed_request_is_cut_into_micro_batches_and_comes_back_in_order
     got = vectors(server.post({"input": texts}))
     np.testing.assert_allclose(got, [expected(t) for t in texts], atol=1e-6)
     assert len(server.backend.batches) > 40
+
+
+def test_an_error_is_where_openais_voyages_and_jinas_clients_look_for_it(server):
+    body = server.post({"input": "a", "model": "no-such"}).json()
+    assert body["detail"] == body["error"]["message"]
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+
+
+def test_voyages_own_client_gets_no_error_object_on_which_some_of_its_versions_crash(server):
+    headers = {"user-agent": "Voyage/v1 PythonBindings/0.3.7"}
+    assert set(server.post({"input": "a", "model": "no-such"}, headers=headers).json()) == {"message", "detail"}

@@ -36,7 +36,6 @@ rerankers = {
     "jina_ai": url + "/v1/rerank",
     "hosted_vllm": url,
     "infinity": url,
-    "voyage": url + "/v1/rerank",
 }
 orders = {}
 for provider, base in rerankers.items():

@@ -1,9 +1,9 @@
-"""OpenAIEmbedding with a model of ours, OpenAILikeEmbedding, OllamaEmbedding, TextEmbeddingsInference, TEI rerank."""
+"""OpenAIEmbedding with a model of ours, OpenAILikeEmbedding, OllamaEmbedding, TextEmbeddingsInference; TEI rerank."""
 # /// script
 # dependencies = [
-#   "llama-index-embeddings-openai=={version}",
 #   "llama-index-embeddings-openai-like",
 #   "llama-index-embeddings-ollama",
+#   "llama-index-core=={version}",
 #   "llama-index-embeddings-text-embeddings-inference",
 #   "llama-index-postprocessor-tei-rerank",
 # ]
@@ -11,7 +11,7 @@
 # client = "llama-index (openai, ollama, TEI)"
 # package = "llama-index-core"
 # servers = ["rerank"]
-# versions = ["0.7.0"]
+# versions = ["0.14.10"]
 # ///
 
 import os

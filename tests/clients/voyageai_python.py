@@ -30,3 +30,9 @@ assert all(one.document == texts[one.index] for one in ranking.results)
 best = [one.relevance_score for one in ranking.results]
 assert best == sorted(best, reverse=True)
 assert ranking.total_tokens > 0
+refused = None
+try:
+    client.embed(texts, model="no-such-model")
+except voyageai.error.VoyageError as error:
+    refused = error
+assert "is not served here" in str(refused), refused

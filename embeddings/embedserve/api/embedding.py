@@ -39,6 +39,7 @@ class Wanted:
     """A checked request of any API. Exactly one of `texts` and `ids` is set.
 
     truncate: cut over-long texts (True), refuse them (False), or as EMBEDDING_OVERLONG says (None).
+    raw: not normalised, which only a model is whose own vectors are unit vectors.
     """
 
     texts: list[str] | None = None
@@ -49,6 +50,7 @@ class Wanted:
     prompt_name: str | None = None
     title: str | None = None
     truncate: bool | None = None
+    raw: bool = False
 
 
 @dataclass
@@ -85,6 +87,8 @@ async def embed(request: Request, wanted: Wanted) -> Answer:
     start = time.monotonic()
     truncate = wanted.truncate if wanted.truncate is not None else runtime.settings.overlong == "truncate"
     async with runtime.use(wanted.model) as model:
+        if wanted.raw and not model.spec.normalizes:
+            raise InvalidRequest("'normalize' can only be true here: every vector has length 1", param="normalize")
         dimension = prompts.dimension(model.spec, wanted.dimensions)
         prefix = _prefix(wanted, model.spec, runtime.settings.default_prompt)
         if wanted.texts is not None:

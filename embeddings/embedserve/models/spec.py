@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from embedserve.models.encoder import Encoder
-from embedserve.models.steps import MEAN, Pool, Step
+from embedserve.models.steps import MEAN, Normalize, Pool, Step
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,11 @@ class ModelSpec:
     def pooling(self) -> str:
         """How its tokens become one vector, as sentence-transformers calls it."""
         return next(("+".join(step.modes) for step in self.steps if isinstance(step, Pool)), "")
+
+    @property
+    def normalizes(self) -> bool:
+        """Its own last step makes vectors of length 1, so that there are no others of it."""
+        return isinstance(self.steps[-1], Normalize) if self.steps else False
 
     @property
     def dimensions(self) -> tuple[int, ...]:

@@ -32,8 +32,8 @@ router = APIRouter()
 
 _LOGGED = 64  # characters of a batch's id in the log
 _TEI = Known(
-    used=("inputs", "model", "truncate", "prompt_name", "dimensions"),
-    true={"normalize": (True,), "truncation_direction": ("Right", "right")},
+    used=("inputs", "model", "truncate", "prompt_name", "dimensions", "normalize"),
+    true={"truncation_direction": ("Right", "right")},
 )
 _DOCTOWN = Known(used=("batch_id", "chunks"))
 _SCHEMA: dict[str, Any] = {
@@ -63,7 +63,11 @@ _SCHEMA: dict[str, Any] = {
                 "truncate": {"type": "boolean", "description": "Left out: as EMBEDDING_OVERLONG says"},
                 "prompt_name": {"type": "string"},
                 "dimensions": {"type": "integer"},
-                "normalize": {"enum": [True], "default": True},
+                "normalize": {
+                    "type": "boolean",
+                    "default": True,
+                    "description": "false: only of models whose own vectors are unit vectors",
+                },
             },
         },
     ]
@@ -121,6 +125,7 @@ def parse_tei(fields: Fields, rules: Rules) -> Wanted:
         truncate=boolean(fields, "truncate"),
         prompt_name=string(fields, "prompt_name"),
         dimensions=positive(fields, "dimensions"),
+        raw=boolean(fields, "normalize") is False,
     )
 
 
