@@ -27,7 +27,7 @@ from embedserve.indexing.syntax import Definition, Outline, TooSlow, read_outlin
 from embedserve.indexing.text import Lines, segments
 
 NAMESPACE = uuid.UUID("5b0c1f5e-2d1a-5f0e-9a55-8f4a6a1c7d21")  # ours
-CHUNKER = 1  # changes with every change of how files are cut: then all files are cut again
+CHUNKER = 2  # changes with every change of how files are cut: then all files are cut again
 TEXT_FORM = 1  # changes with what of a chunk is embedded
 SECONDS_A_FILE = 5.0
 READ_AT_ONCE = 65536

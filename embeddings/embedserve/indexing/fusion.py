@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-K = 20  # the paper's 60 lets far ranks weigh nearly as much as the first
+K = 60  # the constant of the paper
 K1, B = 1.2, 0.75  # BM25's usual constants
 
 

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing import tokens
+from embedserve.indexing.entry import Entry
 
 if TYPE_CHECKING:
     from embedserve.indexing.chunk import Chunk
 
 SCHEMA = 1  # with tokens.VERSION the file's version: one of another version is made again
-WEIGHTS = (1.0, 1.0, 0.5)  # of a word in the text, in names, in the path
+WEIGHTS = (1.0, 2.0, 1.0)  # of a word in the text, in names, in the path
 BUSY_SECONDS = 10.0
 
 _TABLES = """
@@ -57,24 +58,6 @@ class FileStamp:
     digest: str
     size: int
     changed_at: float
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A chunk as it is stored here, or came from Qdrant. Lines count from 1, both included. `point`: its id in Qdrant.
-    `definition`: first and last line of the innermost definition that it is, or is a part of."""
-
-    point: str
-    path: str
-    language: str
-    start_line: int
-    end_line: int
-    text: str
-    kind: str = "text"
-    defines: tuple[str, ...] = ()
-    scope: tuple[str, ...] = ()
-    definition: tuple[int, int] | None = None
-    signature: str = ""
 
 
 class Lexicon:
@@ -325,17 +308,17 @@ def _entry(row: Sequence[Any]) -> Entry:
     _id, point, path, language, start, last, kind, defines, scope, first, end, signature, text = row
     definition = (first, end) if first is not None else None
     return Entry(
-        str(uuid.UUID(hex=point)),
         path,
         language,
+        text,
+        tuple(json.loads(defines)),
         start,
         last,
-        text,
         kind,
-        tuple(json.loads(defines)),
         tuple(json.loads(scope)),
         definition,
         signature,
+        str(uuid.UUID(hex=point)),
     )
 
 

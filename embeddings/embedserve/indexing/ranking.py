@@ -2,7 +2,7 @@
 
 Pure: candidates in, ordered candidates out, each with the rules that moved it. A rule is one function of a candidate
 and gives a bonus (added, in shares of the best fused score) or a factor. No rule knows a repository. It knows no store
-and no model; what a chunk defines was stored when it was cut.
+and no model; what a chunk defines was stored when it was cut. `off` leaves rules out, to measure what each is worth.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from embedserve.indexing.fusion import bm25_ranking, reciprocal_ranks
+from embedserve.indexing.entry import Entry
+from embedserve.indexing.fusion import reciprocal_ranks
 from embedserve.indexing.tokens import query_words, words
 
 FURTHER_CHUNK = 0.5  # each chunk of a file counts half of the one before
 VOTES = 0.2
-MEANING, WORDS = 0.7, 0.3  # of the fused ranks: words alone mislead a question in prose
+MEANING, WORDS = 0.5, 0.5  # of the fused ranks
 NAME_IN_QUESTION, QUESTION_IN_NAME, FOLDERS = 0.1, 0.3, 0.05
+OWN_NAME_IN_QUESTION = 0.2
 DEFINES_QUESTION, DEFINES_WORD = 1.0, 0.5
 TEST, ASIDE, PROSE, BARREL = 0.5, 0.6, 0.7, 0.7
+
+RULES = ("meaning", "words", "votes", "name", "defines", "own name", "file", "further", "repeated")
 
 _FOLDER_NAMES_IT = {"index", "mod", "lib", "main", "__init__"}
 _ASIDE = {"example", "examples", "docs", "doc", "vendor", "third_party", "dist", "node_modules"}
@@ -40,16 +44,7 @@ _TEST_FILE = {
 }
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _LOOKS_LIKE_CODE = re.compile(r".*(_|[a-z][A-Z]|[A-Z].*[a-z].*[A-Z])")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A chunk as the rules see it; lists of candidates come in the order of their cosines, best first."""
-
-    path: str
-    language: str
-    text: str
-    defines: tuple[str, ...] = ()
+_REACHED = re.compile(r"[^\W\d]\w*(?:(?:\.|::|->|#)[^\W\d]\w*)+|[^\W\d]\w*(?=\(\))")
 
 
 @dataclass(frozen=True)
@@ -61,27 +56,46 @@ class Ranked:
     why: list[str] = field(default_factory=list)
 
 
-def rank(question: str, candidates: Sequence[Candidate]) -> list[Ranked]:
-    """All candidates but repetitions of the same text, best first."""
-    asked = query_words(question)
-    by_words = bm25_ranking(asked, [words(candidate.text) for candidate in candidates])
-    fused = reciprocal_ranks([range(len(candidates)), by_words], [MEANING, WORDS], len(candidates))
+def rank(
+    question: str,
+    candidates: Sequence[Entry],
+    by_meaning: Sequence[int],
+    by_words: Sequence[int],
+    without_vector: Collection[int] = (),
+    off: Collection[str] = (),
+) -> list[Ranked]:
+    """All candidates but repetitions of the same text, best first. `by_meaning`, `by_words`: which candidates, the best
+    first. `without_vector`: those that meaning could not find: words alone decide of them. `off`: of RULES."""
+    fused = _fused(len(candidates), by_meaning, by_words, set(without_vector), off)
     top = max(fused, default=0.0)
-    votes = file_votes([candidate.path for candidate in candidates], fused)
+    asked, called = query_words(question), called_names(question)
+    votes = [0.0] * len(candidates)
+    if "votes" not in off:
+        votes = file_votes([candidate.path for candidate in candidates], fused)
     found = []
     for at, candidate in enumerate(candidates):
         bonuses = {
             "name": name_bonus(asked, candidate.path),
-            "defines": definition_bonus(question, candidate.defines),
+            "defines": definition_bonus(question, called, candidate.defines),
+            "own name": own_name_bonus(asked, candidate.defines),
             "votes": votes[at],
         }
-        factors = {"file": file_factor(question, candidate.path, candidate.language)}
-        score = (fused[at] + top * sum(bonuses.values())) * factors["file"]
-        why = [f"{name} +{bonus:.2f}" for name, bonus in bonuses.items() if bonus]
-        found.append(
-            Ranked(at, score, why + [f"{name} x{factor:.2f}" for name, factor in factors.items() if factor != 1])
-        )
-    return spread(found, candidates)
+        bonuses = {name: bonus for name, bonus in bonuses.items() if bonus and name not in off}
+        factor = 1.0 if "file" in off else file_factor(question, candidate.path, candidate.language)
+        why = [f"{name} +{bonus:.2f}" for name, bonus in bonuses.items()] + [f"file x{factor:.2f}"] * (factor != 1)
+        found.append(Ranked(at, (fused[at] + top * sum(bonuses.values())) * factor, why))
+    return spread(found, candidates, off)
+
+
+def _fused(
+    count: int, by_meaning: Sequence[int], by_words: Sequence[int], without_vector: set[int], off: Collection[str]
+) -> list[float]:
+    both = [by_meaning if "meaning" not in off else [], by_words if "words" not in off else []]
+    fused = reciprocal_ranks(both, [MEANING, WORDS], count)
+    if not without_vector:
+        return fused
+    by_words_alone = reciprocal_ranks(both[1:], [MEANING + WORDS], count)
+    return [by_words_alone[at] if at in without_vector else score for at, score in enumerate(fused)]
 
 
 def file_votes(paths: Sequence[str], scores: Sequence[float]) -> list[float]:
@@ -108,13 +122,25 @@ def name_bonus(asked: Sequence[str], path: str) -> float:
     return bonus + FOLDERS * _share(asked, [word for folder in above for word in words(folder)])
 
 
-def definition_bonus(question: str, defines: Sequence[str]) -> float:
+def called_names(question: str) -> set[str]:
+    """The identifiers that a sentence calls by name: those that look like code, and the last part of `a.b`, of `A::b`
+    and of `f()`."""
+    reached = {_IDENTIFIER.findall(match)[-1] for match in _REACHED.findall(question)}
+    return reached | {name for name in _IDENTIFIER.findall(question) if _LOOKS_LIKE_CODE.match(name)}
+
+
+def definition_bonus(question: str, called: Collection[str], defines: Sequence[str]) -> float:
     """A chunk that defines the identifier that was asked for; less where the identifier stands in a sentence."""
-    names = _IDENTIFIER.findall(question)
     last = {name.rpartition(".")[2].rpartition("::")[2] for name in defines}
-    if len(names) == 1 or (len(question.split()) == 1 and names):
+    names = _IDENTIFIER.findall(question)
+    if names and len(question.split()) == 1:
         return DEFINES_QUESTION if names[-1] in last else 0.0
-    return DEFINES_WORD if any(name in last for name in names if _LOOKS_LIKE_CODE.match(name)) else 0.0
+    return DEFINES_WORD if not last.isdisjoint(called) else 0.0
+
+
+def own_name_bonus(asked: Sequence[str], defines: Sequence[str]) -> float:
+    """How much of a name that the chunk defines the question says, the best of its names."""
+    return OWN_NAME_IN_QUESTION * max((_share(words(name), asked) for name in defines), default=0.0)
 
 
 def file_factor(question: str, path: str, language: str) -> float:
@@ -134,7 +160,7 @@ def file_factor(question: str, path: str, language: str) -> float:
     return factor * BARREL if name in _BARRELS else factor
 
 
-def spread(found: Sequence[Ranked], candidates: Sequence[Candidate]) -> list[Ranked]:
+def spread(found: Sequence[Ranked], candidates: Sequence[Entry], off: Collection[str] = ()) -> list[Ranked]:
     """Best first; a further chunk of a file counts FURTHER_CHUNK of the one before; a repeated text is left out."""
     seen: dict[str, int] = defaultdict(int)
     texts: set[str] = set()
@@ -142,10 +168,10 @@ def spread(found: Sequence[Ranked], candidates: Sequence[Candidate]) -> list[Ran
     for item in sorted(found, key=lambda item: (-item.score, item.at)):
         candidate = candidates[item.at]
         text = " ".join(candidate.text.split())
-        if text in texts:
+        if text in texts and "repeated" not in off:
             continue
         texts.add(text)
-        before = seen[candidate.path]
+        before = 0 if "further" in off else seen[candidate.path]
         seen[candidate.path] += 1
         why = [*item.why, f"further x{FURTHER_CHUNK**before:.2f}"] if before else item.why
         spread_out.append(Ranked(item.at, item.score * FURTHER_CHUNK**before, why))

@@ -1,87 +1,186 @@
-"""Finds chunks: embed the question, ask Qdrant for the nearest (it filters by path and language), order them by rules.
+"""Finds chunks by meaning and by words, and orders them by rules.
 
-A hit's `score` is its cosine, whatever its place: the order is `ranking.py`'s, and `why` says what moved it.
+    by words    the lexical index's best (BM25), and the chunks that define a name of the question
+    by meaning  the question embedded, Qdrant's nearest; it gives the cosines of the others in the same round trip
+    then        `ranking.py` orders them, `passages.py` shows whole functions and each piece of code once
+
+Each half answers alone: without a lexical index the nearest chunks are ranked by their words too; without the service,
+Qdrant or a vector, words answer, and `Answer.notes` says so. A hit's `score` is its cosine, whatever its place; None
+where it has no vector. `min_score` bounds the cosine, so it leaves out what has none.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embedserve.errors import IndexingFailed
-from embedserve.indexing.embedder import Embedder
+from embedserve.indexing.entry import Entry, of_payload
+from embedserve.indexing.fusion import bm25_ranking
 from embedserve.indexing.languages import Language, find_language
-from embedserve.indexing.ranking import Candidate, rank
+from embedserve.indexing.lexical import Lexicon
+from embedserve.indexing.passages import passages
+from embedserve.indexing.ranking import called_names, rank
 from embedserve.indexing.store import Status, Store, check_fit
+from embedserve.indexing.tokens import query_words, words
 from embedserve.indexing.workspace import collection_name
 
-CANDIDATES = 100  # nearest chunks that the rules may reorder
+if TYPE_CHECKING:
+    from embedserve.indexing.embedder import Embedder
+
+CANDIDATES = 100  # of each half
+DEFINERS = 20  # chunks that define a name of the question
 
 
 @dataclass(frozen=True)
 class Query:
-    """`min_score`: of the cosine; None takes every score. `path_prefix`: a file or folder inside the workspace."""
+    """`min_score`: of the cosine; None takes every score. `path_prefix`: a file or folder inside the workspace.
+    `off`: rules of `ranking.RULES`, and "whole" (definitions), to leave out. `by_words`: ask no model."""
 
     text: str
     limit: int = 10
     min_score: float | None = None
     path_prefix: str = ""
     language: str | None = None
+    off: tuple[str, ...] = ()
+    by_words: bool = False
 
 
 @dataclass(frozen=True)
 class Hit:
-    """`score`: the cosine. `scope`: the definitions that it is inside of and its own, the outermost first.
-    `why`: the rules that moved it from the cosine's place."""
+    """`score`: the cosine, None without a vector. `scope`: the definitions that it is inside of and its own, the
+    outermost first. `why`: the rules that moved it from the place of its ranks."""
 
     path: str
     start_line: int
     end_line: int
-    score: float
+    score: float | None
     code: str
     scope: tuple[str, ...] = ()
     why: list[str] = field(default_factory=list)
+
+    @property
+    def shown_score(self) -> str:
+        return "by words" if self.score is None else f"{self.score:.3f}"
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """`notes`: sentences for who asked, such as that only words were searched. `embedded`: the share of chunks that have
+    a vector; None: not known."""
+
+    hits: list[Hit]
+    notes: list[str] = field(default_factory=list)
+    embedded: float | None = None
+
+
+@dataclass
+class _Pool:
+    """Candidates, and what is known of them. `cosines`: point -> cosine."""
+
+    entries: list[Entry] = field(default_factory=list)
+    at: dict[str, int] = field(default_factory=dict)
+    by_meaning: list[int] = field(default_factory=list)
+    by_words: list[int] = field(default_factory=list)
+    cosines: dict[str, float] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> int:
+        if entry.point not in self.at:
+            self.at[entry.point] = len(self.entries)
+            self.entries.append(entry)
+        return self.at[entry.point]
+
+
 async def search(store: Store, embedder: Embedder, query: Query) -> list[Hit]:
-    """The best hits, best first. Raises IndexingFailed: no index, wrong model, service or Qdrant down."""
+    """The best hits by the store alone, best first. Raises IndexingFailed: no index, wrong model, service or Qdrant
+    down."""
+    return (await find(store, embedder, query, None)).hits
+
+
+async def find(store: Store, embedder: Embedder, query: Query, lexicon: Lexicon | None) -> Answer:
+    """The best hits, best first. `lexicon` None: there is no lexical index. Raises IndexingFailed where neither half
+    can answer."""
     if not query.text.strip():
         raise IndexingFailed("the question is empty")
     language = _language(query.language)
     prefix = "/".join(_parts(query.path_prefix, store.workspace))
+    pool, notes = _Pool(), []
+    if lexicon:
+        _add_by_words(pool, lexicon, query, prefix, language)
+    embedded = 0.0
+    try:
+        if query.by_words:
+            raise IndexingFailed("no model was asked")
+        status = await _add_by_meaning(pool, store, embedder, query, prefix, language)
+        embedded = min(1.0, status.points / max(lexicon.count(), 1)) if lexicon else 1.0
+    except IndexingFailed as error:
+        if lexicon is None or query.min_score is not None:
+            raise
+        notes = [] if query.by_words else [f"by words alone: {error.message}"]
+    if lexicon is None:
+        pool.by_words = bm25_ranking(query_words(query.text), [words(entry.text) for entry in pool.entries])
+    elif 0 < embedded < 0.995:
+        notes.append(f"{embedded:.0%} of the chunks have a vector yet; the others are found by their words")
+    return Answer(_hits(pool, query, lexicon), notes, embedded if lexicon else None)
+
+
+def _add_by_words(pool: _Pool, lexicon: Lexicon, query: Query, prefix: str, language: Language | None) -> None:
+    name = language.name if language else None
+    most = max(CANDIDATES, query.limit)
+    pool.by_words = [pool.add(entry) for entry, _ in lexicon.find(query_words(query.text), most, prefix, name)]
+    called = called_names(query.text) | ({query.text.strip()} if len(query.text.split()) == 1 else set())
+    if called:
+        for entry in lexicon.defining(sorted(called), DEFINERS, prefix, name):
+            pool.add(entry)
+
+
+async def _add_by_meaning(
+    pool: _Pool, store: Store, embedder: Embedder, query: Query, prefix: str, language: Language | None
+) -> Status:
     status = await indexed(store)
     if not embedder.dimension:
         await embedder.probe()
     check_fit(status, embedder.dimension, str(embedder.model), store.workspace)
-    vector = (await embedder.embed([query.text]))[0].tolist()
-    pool = max(CANDIDATES, query.limit)
-    points = await store.query(vector, pool, query.min_score, prefix, language.name if language else None)
+    vector = [float(x) for x in (await embedder.embed([query.text]))[0]]
+    name = language.name if language else None
+    known = list(pool.at)
+    nearest, scores = await store.nearest(vector, max(CANDIDATES, query.limit), query.min_score, prefix, name, known)
+    pool.cosines = scores
+    found = [(entry, float(p["score"])) for p in nearest if (entry := of_payload(p["id"], p["payload"]))]
     # Equal cosines (a text that is there several times) come in the order of the files: the first of them is shown.
-    usable = [(point, hit) for point in points if (hit := _hit(point))]
-    usable.sort(key=lambda pair: (-pair[1].score, pair[1].path, pair[1].start_line))
-    return _ordered(query, [point for point, _ in usable])
+    found.sort(key=lambda pair: (-pair[1], pair[0].path, pair[0].start_line))
+    for entry, score in found:
+        pool.cosines[entry.point] = score
+        pool.by_meaning.append(pool.add(entry))
+    return status
 
 
-def _ordered(query: Query, points: list[dict[str, Any]]) -> list[Hit]:
-    payloads = [point["payload"] for point in points]
-    candidates = [
-        Candidate(
-            str(payload["path"]),
-            str(payload.get("language")),
-            str(payload["text"]),
-            tuple(payload.get("defines") or ()),
-        )
-        for payload in payloads
-    ]
+def _hits(pool: _Pool, query: Query, lexicon: Lexicon | None) -> list[Hit]:
+    kept = [at for at, entry in enumerate(pool.entries) if query.min_score is None or entry.point in pool.cosines]
+    if len(kept) < len(pool.entries):
+        _keep_only(pool, kept)
+    unknown = {at for at, entry in enumerate(pool.entries) if entry.point not in pool.cosines}
+    ranked = rank(query.text, pool.entries, pool.by_meaning, pool.by_words, unknown, query.off)
+    between = lexicon.between if lexicon and "whole" not in query.off else None
     hits = []
-    for item in rank(query.text, candidates)[: query.limit]:
-        if hit := _hit(points[item.at], item.why):
-            hits.append(hit)
+    for passage in passages(ranked, pool.entries, between, query.limit):
+        entry = passage.entry
+        score = pool.cosines.get(pool.entries[passage.at].point)
+        place = (entry.path, entry.start_line, entry.end_line)
+        hits.append(Hit(*place, score, entry.text, entry.scope, passage.why))
     return hits
+
+
+def _keep_only(pool: _Pool, kept: Sequence[int]) -> None:
+    new = {old: at for at, old in enumerate(kept)}
+    pool.entries = [pool.entries[at] for at in kept]
+    pool.by_meaning = [new[at] for at in pool.by_meaning if at in new]
+    pool.by_words = [new[at] for at in pool.by_words if at in new]
 
 
 async def indexed(store: Store) -> Status:
@@ -103,22 +202,6 @@ def nearest_indexed(folder: str, collections: set[str]) -> str:
             return folder
         above = os.path.dirname(above)
     return above
-
-
-def _hit(point: dict[str, Any], why: list[str] | None = None) -> Hit | None:
-    payload = point["payload"] or {}
-    try:
-        return Hit(
-            str(payload["path"]),
-            int(payload["start_line"]),
-            int(payload["end_line"]),
-            float(point["score"]),
-            str(payload["text"]),
-            tuple(payload.get("scope") or ()),
-            why or [],
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def _language(name: str | None) -> Language | None:

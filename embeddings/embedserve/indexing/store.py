@@ -235,22 +235,32 @@ class Store:
         self, vector: Sequence[float], limit: int, min_score: float | None, path: str = "", language: str | None = None
     ) -> list[dict[str, Any]]:
         """The nearest chunks, best first: [{"id", "score", "payload"}]. `path`: a file or a folder."""
-        must = [_match("type", "chunk")]
-        if path:
-            must.append(_match("paths", path))
-        if language:
-            must.append(_match("language", language))
-        body: dict[str, Any] = {
-            "query": list(vector),
-            "filter": {"must": must},
-            "limit": limit,
-            "params": {"hnsw_ef": 128, "exact": False},
-            "with_payload": True,
-        }
-        if min_score is not None:
-            body["score_threshold"] = min_score
+        body = _nearest(vector, limit, min_score, path, language)
         answer = await self.qdrant.call("POST", self._path("/points/query"), body)
         return list(answer["points"])
+
+    async def nearest(
+        self,
+        vector: Sequence[float],
+        limit: int,
+        min_score: float | None,
+        path: str = "",
+        language: str | None = None,
+        known: Sequence[str] = (),
+    ) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """As `query`, and in the same round trip the cosines of the points `known`, of those that are stored."""
+        first = _nearest(vector, limit, min_score, path, language)
+        if not known:
+            return await self.query(vector, limit, min_score, path, language), {}
+        theirs = {
+            **_nearest(vector, len(known), min_score),
+            "filter": {"must": [{"has_id": list(known)}]},
+            "params": {"exact": True},
+            "with_payload": False,
+        }
+        body = {"searches": [first, theirs]}
+        nearest, scored = await self.qdrant.call("POST", self._path("/points/query/batch"), body)
+        return list(nearest["points"]), {str(point["id"]): float(point["score"]) for point in scored["points"]}
 
     async def with_text(self, text: str, most: int) -> AsyncIterator[dict[str, Any]]:
         """The payloads of up to `most` chunks whose text has `text`, or (where the store has a text index) its words:
@@ -340,6 +350,24 @@ def _check_ours(status: Status) -> None:
             f"the collection {status.collection} holds {status.points} points but not the mark of `embedserve index`; "
             "it is somebody else's and was left as it is"
         )
+
+
+def _nearest(
+    vector: Sequence[float], limit: int, min_score: float | None, path: str = "", language: str | None = None
+) -> dict[str, Any]:
+    must = [_match("type", "chunk")]
+    if path:
+        must.append(_match("paths", path))
+    if language:
+        must.append(_match("language", language))
+    body: dict[str, Any] = {
+        "query": list(vector),
+        "filter": {"must": must},
+        "limit": limit,
+        "params": {"hnsw_ef": 128, "exact": False},
+        "with_payload": True,
+    }
+    return body if min_score is None else {**body, "score_threshold": min_score}
 
 
 def _match(key: str, value: str) -> dict[str, Any]:

@@ -97,6 +97,7 @@ class _Reader:
         """Note what begins below `node`; definitions go into `into`."""
         above: int | None = None  # first row of the comments that end on the row before
         above_last = -2
+        gap = 1  # rows from a comment's last to the first that it speaks of
         end = -1  # last row of the sibling before
         for child in node.children:
             self._check_time()
@@ -107,9 +108,10 @@ class _Reader:
                 if first > end:  # not behind code on the same row
                     above = above if above is not None and above_last + 1 >= first else first
                     above_last = last
+                    gap = 2 if self.lines.lines[first].lstrip().startswith("/**") else 1  # some leave a blank line
                 end = max(end, last)
                 continue
-            leading = above if above is not None and above_last + 1 >= first else first
+            leading = above if above is not None and above_last + gap >= first else first
             above = None
             end = max(end, last)
             found = self._definition(child, into, leading, first, last, depth)
