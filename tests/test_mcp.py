@@ -68,7 +68,11 @@ def test_errors_reach_the_agent_with_what_to_do_and_the_server_lives_on(indexed:
     async def talk() -> None:
         async with Client(server(["--workspace", str(root), *options[:3], nobody], root)) as client:
             for _ in range(2):
-                failed = await client.call_tool("search_code", {"query": "banana"})
+                by_words = await client.call_tool("search_code", {"query": "banana"})
+                text = by_words.content[0].text  # type: ignore[union-attr]
+                assert text.startswith(f"(by words alone: Qdrant at {nobody} does not answer")
+                assert "src/fruit.py:6-8 (found by words)" in text
+                failed = await client.call_tool("search_code", {"query": "banana", "min_score": 0.1})
                 assert failed.is_error
                 assert f"Qdrant at {nobody} does not answer" in failed.content[0].text  # type: ignore[union-attr]
         async with Client(server(["--workspace", str(root / "src"), *options], root)) as client:

@@ -87,6 +87,7 @@ def test_index_then_search_in_plain_text_and_json(cli: Cli, workspace: Path) -> 
     result = cli("search", "what banana makes", "--workspace", str(workspace), "--limit", "1")
     assert result.returncode == 0
     assert result.stdout.startswith("src/fruit.py:6-8  0.")
+    assert result.stderr == ""
     assert "    def banana(value):" in result.stdout
     result = cli("search", "what banana makes", "--json", "--limit", "2", cwd=str(workspace / "src"))
     hits = json.loads(result.stdout)  # the workspace was found from a folder inside it
@@ -193,7 +194,7 @@ def test_qdrant_killed_in_the_middle_loses_nothing(
 def test_a_wrong_qdrant_key_says_which_option(service: EmbeddingStandIn, workspace: Path, tmp_path: Path) -> None:
     with embedded_qdrant(tmp_path / "storage", QDRANT_API_KEY="right") as qdrant:
         cli = Cli(service.url, qdrant.url, tmp_path / "home")
-        for command in (["index", str(workspace)], ["search", "x", "--workspace", str(workspace)]):
+        for command in (["index", str(workspace)], ["search", "x", "--workspace", str(workspace), "--min-score", "0"]):
             for key in ([], ["--qdrant-api-key", "wrong"]):
                 result = cli(*command, *key)
                 assert result.returncode == 2
@@ -214,12 +215,34 @@ def test_what_is_not_running_or_not_there_is_named(cli: Cli, workspace: Path, tm
         2,
         f"embedserve index: {tmp_path / 'none'} does not exist; give the folder to index",
     )
-    result = cli("search", "x", "--workspace", str(workspace))
-    assert result.returncode == 2
-    assert f"has no index in Qdrant at {cli.options[3]}; make it with: embedserve index" in result.stderr
-    result = Cli(cli.options[1], nobody, tmp_path / "home")("search", "x", "--workspace", str(workspace))
+    elsewhere = Cli(cli.options[1], nobody, tmp_path / "home")
+    result = elsewhere("search", "banana", "--workspace", str(workspace), "--min-score", "0.1")
     assert result.returncode == 2
     assert f"Qdrant at {nobody} does not answer" in result.stderr
+
+
+def test_the_first_search_answers_by_words_and_vectors_come_behind(cli: Cli, workspace: Path, qdrant_url: str) -> None:
+    (workspace / ".git").mkdir()
+    result = cli("search", "what banana makes", "--json", cwd=str(workspace / "src"))
+    assert [hit["score"] for hit in json.loads(result.stdout)] == [None] * 3
+    assert "the words of 1 files were indexed now (3 chunks" in result.stderr
+    assert "vectors are being made in the background" in result.stderr
+    wait_for(lambda: len(points(qdrant_url, workspace)) == 3)
+    again = cli("search", "what banana makes", "--json", "--explain", cwd=str(workspace / "src"))
+    assert json.loads(again.stdout)[0]["score"] > 0.1
+    wait_for(lambda: not cli("search", "banana", cwd=str(workspace)).stderr)
+
+
+def test_wait_makes_the_vectors_first(cli: Cli, workspace: Path) -> None:
+    hits = json.loads(cli("search", "banana", "--wait", "--json", "--workspace", str(workspace)).stdout)
+    assert hits[0]["score"] > 0.1
+
+
+def test_a_search_by_words_needs_nothing_else(cli: Cli, workspace: Path, tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    result = Cli(nobody, nobody, tmp_path / "home")("search", "banana", "--lexical", "--workspace", str(workspace))
+    assert result.returncode == 0
+    assert result.stdout.startswith("src/fruit.py:6-8  by words")
 
 
 def test_watch_indexes_what_changes_until_ctrl_c(

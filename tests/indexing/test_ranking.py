@@ -3,13 +3,17 @@
 import pytest
 
 from embedserve.indexing import ranking
+from embedserve.indexing.entry import Entry
 from embedserve.indexing.fusion import bm25_ranking, reciprocal_ranks
-from embedserve.indexing.ranking import Candidate, rank
+from embedserve.indexing.passages import passages
+from embedserve.indexing.ranking import Ranked, rank
 from embedserve.indexing.tokens import query_words, words
 
 
 def order(question, *candidates):
-    return [item.at for item in rank(question, candidates)]
+    """As ranked by meaning in this order, and by words among themselves."""
+    by_words = bm25_ranking(query_words(question), [words(candidate.text) for candidate in candidates])
+    return [item.at for item in rank(question, candidates, range(len(candidates)), by_words)]
 
 
 def test_an_identifier_gives_its_parts_and_itself():
@@ -41,15 +45,12 @@ def test_bm25_prefers_the_rare_word_and_leaves_out_who_has_none():
 
 
 def test_words_lift_a_chunk_that_the_cosine_put_lower():
-    assert (
-        order("parse cookie", Candidate("a.py", "python", "unrelated"), Candidate("b.py", "python", "parse cookie"))[0]
-        == 1
-    )
+    assert order("parse cookie", Entry("a.py", "python", "unrelated"), Entry("b.py", "python", "parse cookie"))[0] == 1
 
 
 def test_the_definition_of_the_identifier_comes_before_its_uses():
-    use = Candidate("a.py", "python", "load_config()")
-    definition = Candidate("b.py", "python", "def load_config(): ...", ("load_config",))
+    use = Entry("a.py", "python", "load_config()")
+    definition = Entry("b.py", "python", "def load_config(): ...", ("load_config",))
     assert order("load_config", use, definition) == [1, 0]
     assert ranking.definition_bonus("load_config", ["load_config"]) == ranking.DEFINES_QUESTION
     assert ranking.definition_bonus("where does load_config read", ["load_config"]) == ranking.DEFINES_WORD
@@ -87,14 +88,110 @@ def test_a_question_about_tests_does_not_lose_them():
 
 
 def test_further_chunks_of_a_file_give_way_and_repetitions_go():
-    same = [Candidate("a.py", "python", f"text {n}") for n in range(3)]
-    other = Candidate("b.py", "python", "text 9")
+    same = [Entry("a.py", "python", f"text {n}") for n in range(3)]
+    other = Entry("b.py", "python", "text 9")
     found = order("meaning", *same, other)
     assert found.index(3) == 1
-    assert order("meaning", same[0], Candidate("c.py", "python", "text   0")) == [0]
+    assert order("meaning", same[0], Entry("c.py", "python", "text   0")) == [0]
 
 
 def test_why_says_what_moved_a_hit():
-    (item,) = rank("load", [Candidate("tests/test_load.py", "python", "def load(): ...", ("load",))])
-    assert [reason.split()[0] for reason in item.why] == ["name", "defines", "votes", "file"]
-    assert rank("anything", []) == []
+    (item,) = rank("load", [Entry("tests/test_load.py", "python", "def load(): ...", ("load",))], [0], [0])
+    assert [reason.split()[0] for reason in item.why] == ["name", "defines", "own", "votes", "file"]
+    assert rank("anything", [], [], []) == []
+
+
+def test_a_name_of_its_own_in_the_question_lifts_a_chunk():
+    asked = query_words("retry the middleware with backoff")
+    assert ranking.own_name_bonus(asked, ["retryMiddleware"]) > ranking.own_name_bonus(asked, ["retryRequestBody"]) > 0
+    assert ranking.own_name_bonus(asked, []) == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "called"),
+    [
+        ("how does app.handle dispatch", {"handle"}),
+        ("what Store::open and close() do", {"open", "close"}),
+        ("the loop of run_until_complete", {"run_until_complete"}),
+        ("how requests are sent", set()),
+    ],
+)
+def test_names_that_a_sentence_calls(question, called):
+    assert ranking.called_names(question) == called
+
+
+def test_a_chunk_without_a_vector_stands_by_its_words_as_high_as_one_that_both_found():
+    first, second = Entry("a.py", "python", "one"), Entry("b.py", "python", "two")
+    assert rank("parse", [first, second], [1], [0, 1], [0])[0].at == 0
+    assert rank("parse", [first, second], [1], [0, 1])[0].at == 1
+
+
+@pytest.mark.parametrize("rule", ranking.RULES)
+def test_each_rule_can_be_left_out_and_then_says_nothing(rule):
+    mine = Entry("tests/load_file/test_load.py", "python", "def load_file(): ...", ("load_file",), point="1")
+    entries = [mine, Entry("tests/load_file/test_load.py", "python", "other", point="2")]
+    whole = rank("load_file", entries, [0, 1], [0], off=())
+    without = rank("load_file", entries, [0, 1], [0], off=(rule,))
+    assert not any(reason.startswith(rule + " ") for item in without for reason in item.why)
+    assert rule in ("meaning", "words", "repeated") or any(
+        reason.startswith(rule + " ") for item in whole for reason in item.why
+    )
+
+
+def parts_of_a_function(lines, of=10):
+    """Entries of `of` lines each, of one function."""
+    return [
+        Entry(
+            "a.py",
+            "python",
+            "\n".join(f"l{n}" for n in range(at, at + of)),
+            (),
+            at,
+            at + of - 1,
+            "function",
+            ("f",),
+            (1, lines),
+        )
+        for at in range(1, lines, of)
+    ]
+
+
+def shown(ranked, entries, limit=10):
+    def between(path, first, last):
+        inside = [e for e in entries if e.path == path and e.start_line <= last and e.end_line >= first]
+        return sorted(inside, key=lambda e: e.start_line)
+
+    return passages([Ranked(at, 1.0) for at in ranked], entries, between, limit)
+
+
+def test_a_part_of_a_function_is_shown_as_the_whole_and_the_other_parts_fold_into_it():
+    parts = parts_of_a_function(30)
+    other = Entry("b.py", "python", "x = 1")
+    found = shown([1, 3, 0, 2], [*parts, other])
+    assert [(p.entry.path, p.entry.start_line, p.entry.end_line) for p in found] == [("a.py", 1, 30), ("b.py", 1, 1)]
+    assert found[0].entry.text.split("\n") == [f"l{n}" for n in range(1, 31)]
+    assert found[0].folded == [0, 2]
+    assert "whole definition" in found[0].why
+
+
+def test_blank_lines_between_parts_keep_their_numbers():
+    first, _, third = parts_of_a_function(30)
+    [found] = shown([0], [first, third])
+    assert found.entry.text.split("\n")[20] == "l21"
+
+
+def test_a_function_that_is_too_long_is_shown_by_its_part():
+    parts = parts_of_a_function(300)
+    assert [(p.entry.start_line, p.entry.end_line) for p in shown([4, 7], parts)] == [(41, 50), (71, 80)]
+
+
+def test_a_class_that_holds_a_method_shown_before_takes_its_place():
+    method = Entry("a.py", "python", "m", (), 5, 8, "method", ("C", "m"), (5, 8))
+    head = Entry("a.py", "python", "class C", ("C",), 1, 4, "class", ("C",), (1, 8))
+    [found] = shown([0, 1], [method, head])
+    assert (found.entry.start_line, found.entry.end_line) == (1, 8)
+
+
+def test_parts_of_one_long_line_stay_apart():
+    pieces = [Entry("a.js", "javascript", f"piece{n}", (), 1, 1, "function", ("f",), (1, 2)) for n in range(3)]
+    assert len(shown([0, 1, 2], pieces)) == 3

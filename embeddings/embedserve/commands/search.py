@@ -1,9 +1,11 @@
-"""`embedserve search "QUERY"`: find indexed code by meaning."""
+"""`embedserve search "QUERY"`: find code by meaning and by words.
+
+Imports nothing heavy on the way to a warm answer: see `indexing/rest.py`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -11,45 +13,97 @@ from typing import TYPE_CHECKING
 from embedserve.commands._search_options import add_connection_options, connection
 
 if TYPE_CHECKING:
-    from embedserve.indexing.search import Hit
+    from embedserve.indexing.connection import Connection
+    from embedserve.indexing.embedder import Embedder
+    from embedserve.indexing.rest import LightEmbedder
+    from embedserve.indexing.search import Answer, Hit
+    from embedserve.indexing.store import Store
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("query", metavar="QUERY", help="what the code does, in words")
+    parser.add_argument("query", metavar="QUERY", help="what the code does, in words, or a name")
     parser.add_argument(
-        "--workspace", metavar="PATH", help="the indexed folder (the nearest indexed one at or above the current)"
+        "--workspace",
+        metavar="PATH",
+        help="the folder to search (the nearest indexed one at or above the current, else this repository); "
+        "one that was never indexed is indexed",
     )
     parser.add_argument("--path-prefix", metavar="DIR", default="", help="only below this folder of the workspace")
     parser.add_argument("--language", metavar="NAME", help="only files of this language (python, py, typescript, ..)")
     parser.add_argument("--min-score", type=float, metavar="S", help="only cosines of at least S (none by default)")
     parser.add_argument("--limit", type=_positive, default=10, metavar="N", help="most results (10)")
+    parser.add_argument("--lexical", action="store_true", help="by words alone: no model, no service, no Qdrant")
+    parser.add_argument("--wait", action="store_true", help="index what is new first, vectors too")
     parser.add_argument("--explain", action="store_true", help="say which rules moved each result")
+    parser.add_argument(
+        "--without", metavar="RULE", action="append", default=[], help="leave out a rule that --explain names"
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     add_connection_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1: nothing found, as grep does it."""
-    hits = asyncio.run(_main(args))
+    answer = _answer(args)
+    hits = answer.hits
+    for note in answer.notes:
+        print(f"embedserve search: {note}", file=sys.stderr)
     if args.json:
         print(json.dumps([hit.as_dict() for hit in hits], ensure_ascii=False, indent=2))
     elif sys.stdout.isatty():
         _show_in_colour(hits, args.explain)
     else:
         for hit in hits:
-            place = f"{hit.path}:{hit.start_line}-{hit.end_line}  {hit.score:.3f}"
+            place = f"{hit.path}:{hit.start_line}-{hit.end_line}  {hit.shown_score}"
             print(f"{place}{_reasons(hit, args.explain)}\n{_indented(hit.code)}\n")
     if not hits and not args.json:
         print("nothing found; try other words, or a lower --min-score", file=sys.stderr)
     return 0 if hits else 1
 
 
-async def _main(args: argparse.Namespace) -> list[Hit]:
-    from embedserve.indexing.search import Query, search
+def _answer(args: argparse.Namespace) -> Answer:
+    from embedserve.indexing.rest import run as run_light
+    from embedserve.indexing.workspace import workspace_path
 
-    async with connection(args).open(args.workspace or ".", nearest=args.workspace is None) as (store, embedder):
-        query = Query(args.query, args.limit, args.min_score, args.path_prefix, args.language)
-        return await search(store, embedder, query)
+    where = connection(args)
+    folder = workspace_path(args.workspace or ".")
+    if where.is_light() and not args.wait:
+        return run_light(_search(where, args, *where.light(folder)))
+    import asyncio
+
+    return asyncio.run(_over_httpx(where, args, folder))
+
+
+async def _over_httpx(where: Connection, args: argparse.Namespace, folder: str) -> Answer:
+    async with where.open(folder, patience=20.0) as (store, embedder):
+        return await _search(where, args, store, embedder)
+
+
+async def _search(
+    where: Connection, args: argparse.Namespace, store: Store, embedder: Embedder | LightEmbedder
+) -> Answer:
+    from embedserve.indexing.first import answer, workspace_of
+    from embedserve.indexing.search import Query
+
+    off = tuple(args.without)
+    query = Query(args.query, args.limit, args.min_score, args.path_prefix, args.language, off, args.lexical)
+    store.to(await workspace_of(where, store, args.workspace is not None))
+    if args.wait:
+        await _index(where, store.workspace)
+    return await answer(where, store, embedder, query)
+
+
+async def _index(where: Connection, workspace: str) -> None:
+    from embedserve.indexing.progress import Display
+    from embedserve.indexing.report import Report
+    from embedserve.indexing.sync import Indexer
+    from embedserve.indexing.workspace import collection_name, existing_workspace
+
+    existing_workspace(workspace)
+    with Display() as display:
+        async with where.open(workspace, waiting=display.note) as (store, embedder):
+            indexer = Indexer(store, embedder, display, lexicon=where.lexicon_path(workspace))
+            await indexer.sync(Report(workspace, collection_name(workspace)))
 
 
 def _reasons(hit: Hit, explain: bool) -> str:
@@ -68,7 +122,7 @@ def _show_in_colour(hits: list[Hit], explain: bool) -> None:
         place = f"{hit.path}:{hit.start_line}"
         console.print(
             Text.assemble(
-                (place, "bold cyan"), f"-{hit.end_line}  ", (f"{hit.score:.3f}", "green"), _reasons(hit, explain)
+                (place, "bold cyan"), f"-{hit.end_line}  ", (hit.shown_score, "green"), _reasons(hit, explain)
             )
         )
         language = language_of(hit.path)

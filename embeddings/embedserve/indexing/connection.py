@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from embedserve.indexing.embedder import PATIENCE, Embedder
+from embedserve.errors import IndexingFailed
 from embedserve.indexing.lexical import lexicon_path
-from embedserve.indexing.qdrant import Qdrant
-from embedserve.indexing.search import nearest_indexed
+from embedserve.indexing.rest import LightEmbedder, LightQdrant, is_simple, with_port
+from embedserve.indexing.search import nearest_indexed, nearest_with_words
 from embedserve.indexing.store import Store
 from embedserve.indexing.workspace import collection_name, workspace_path
+
+if TYPE_CHECKING:
+    from embedserve.indexing.embedder import Embedder
+    from embedserve.indexing.qdrant import Qdrant
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,18 @@ class Connection:
 
     def qdrant(self) -> Qdrant:
         """A client of Qdrant; the caller closes it."""
+        from embedserve.indexing.qdrant import Qdrant
+
         return Qdrant(self.qdrant_url, self.qdrant_api_key)
 
-    def embedder(self, waiting: Callable[[str], None] | None = None, patience: float = PATIENCE) -> Embedder:
-        """A client of the service; the caller closes it. `waiting` is told why a request is tried again."""
-        options: dict[str, Any] = {} if waiting is None else {"waiting": waiting}
-        return Embedder(self.embeddings_url, self.api_key, self.model, patience=patience, **options)
+    def embedder(self, waiting: Callable[[str], None] | None = None, patience: float | None = None) -> Embedder:
+        """A client of the service; the caller closes it. `waiting` is told why a request is tried again, for up to
+        `patience` seconds (None: as long as an indexer waits)."""
+        from embedserve.indexing.embedder import Embedder
+
+        given = {"waiting": waiting, "patience": patience}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return Embedder(self.embeddings_url, self.api_key, self.model, **options)
 
     @asynccontextmanager
     async def open(
@@ -51,16 +61,42 @@ class Connection:
         *,
         nearest: bool = False,
         waiting: Callable[[str], None] | None = None,
-        patience: float = PATIENCE,
+        patience: float | None = None,
     ) -> AsyncIterator[tuple[Store, Embedder]]:
         """The workspace's store and an embedder, closed afterwards; `nearest`: the indexed folder at or above it."""
         client, embedder = self.qdrant(), self.embedder(waiting, patience)
         try:
             store = Store(client, workspace_path(workspace))
             if nearest:
-                found = nearest_indexed(store.workspace, await store.collections())
-                store = Store(client, found)
+                store = Store(client, await self.nearest(store) or store.workspace)
             yield store, embedder
         finally:
             await embedder.close()
             await client.close()
+
+    def is_light(self) -> bool:
+        """Whether `light` clients reach both."""
+        return is_simple(with_port(self.qdrant_url)) and is_simple(self.embeddings_url)
+
+    def light(self, workspace: str) -> tuple[Store, LightEmbedder]:
+        """The store of a workspace and an embedder for one search, driven by `rest.run`."""
+        client = LightQdrant(self.qdrant_url, self.qdrant_api_key)
+        return Store(client, workspace), LightEmbedder(self.embeddings_url, self.api_key, self.model)
+
+    async def nearest(self, store: Store) -> str | None:
+        """The nearest folder at or above the store's that is indexed, by words or by meaning; None: none is. Raises
+        IndexingFailed where only Qdrant could say, and it does not answer."""
+        by_words = nearest_with_words(store.workspace, self.lexicon_path)
+        if by_words == store.workspace:
+            return by_words
+        try:
+            collections = await store.collections()
+        except IndexingFailed:
+            if by_words is None:
+                raise
+            return by_words
+        by_meaning = nearest_indexed(store.workspace, collections)
+        found = [by_words] if by_words else []
+        if collection_name(by_meaning) in collections:
+            found.append(by_meaning)
+        return max(found, key=len, default=None)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedserve.errors import IndexingFailed
+from embedserve.indexing.rest import service_refusal, service_unreachable
 from embedserve.indexing.workspace import is_this_machine
 
 BATCH = 60  # texts in one request, as the clients send
@@ -70,15 +71,15 @@ class Embedder:
         self.window = window if isinstance(window, int) and window > 0 else 0
 
     async def told_window(self) -> int | None:
-        """The model's window by one quick question, without a wait for a service that is away; None: not told."""
+        """The model's window by one quick question, 0 where the service does not say it; None: it does not answer."""
         try:
             response = await self._client.get(self.url + "/models", timeout=2.0)
             models = _parsed(response, self.url)["data"] if response.is_success else []
-            entry = next((e for e in models if self.model in (None, e.get("id"))), {})
+            entry: dict[str, Any] = next((e for e in models if self.model in (None, e.get("id"))), {})
         except (httpx.HTTPError, IndexingFailed, KeyError, TypeError, AttributeError):
             return None
         window = entry.get("max_tokens") or entry.get("max_model_len")
-        return window if isinstance(window, int) else None
+        return window if isinstance(window, int) else 0
 
     async def _models(self, must_answer: bool) -> list[dict[str, Any]]:
         try:
@@ -116,11 +117,11 @@ class Embedder:
             try:
                 response = await self._client.request(method, self.url + path, json=body)
             except httpx.HTTPError as error:
-                failure, pause, final = _unreachable(self.url, error), 0.5 * 2**attempt, attempt >= ATTEMPTS
+                failure, pause, final = service_unreachable(self.url, error), 0.5 * 2**attempt, attempt >= ATTEMPTS
             else:
                 if response.is_success:
                     return _parsed(response, self.url + path)
-                failure = _refused(response, self.url + path)
+                failure = service_refusal(response.status_code, response.content, self.url + path)
                 pause, final = _pause(response, attempt)
             if final or time.monotonic() + pause > deadline:
                 raise IndexingFailed(failure)
@@ -165,21 +166,3 @@ def _parsed(response: httpx.Response, url: str) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise IndexingFailed(f"{url} answers, but not as an OpenAI-compatible server: is --embeddings-url right?")
     return answer
-
-
-def _unreachable(url: str, error: httpx.HTTPError) -> str:
-    reason = str(error) or type(error).__name__
-    return f"the embedding service at {url} does not answer ({reason}); start it with `embedserve serve`"
-
-
-def _refused(response: httpx.Response, url: str) -> str:
-    try:
-        detail = str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        detail = response.text.strip()[:200]
-    advice = {
-        401: "; give the right key with --api-key or EMBEDDING_API_KEY",
-        403: "; give the right key with --api-key or EMBEDDING_API_KEY",
-        404: "; see --model and --embeddings-url",
-    }.get(response.status_code, "")
-    return f"{url} answered {response.status_code}: {detail}{advice}"

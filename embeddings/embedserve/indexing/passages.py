@@ -30,7 +30,9 @@ class Passage:
     folded: list[int] = field(default_factory=list)
 
 
-def passages(ranked: Sequence[Ranked], candidates: Sequence[Entry], between: Between | None, limit: int) -> list[Passage]:
+def passages(
+    ranked: Sequence[Ranked], candidates: Sequence[Entry], between: Between | None, limit: int
+) -> list[Passage]:
     """At most `limit`, in the order of `ranked`. `between` None: chunks are shown as they are."""
     shown: list[Passage] = []
     for item in ranked:
@@ -95,5 +97,3 @@ def _holds(outer: Entry, inner: Entry) -> bool:
     if outer.path != inner.path or (outer.start_line, outer.end_line) == (inner.start_line, inner.end_line):
         return outer.path == inner.path and outer.text == inner.text
     return outer.start_line <= inner.start_line and inner.end_line <= outer.end_line
-
-

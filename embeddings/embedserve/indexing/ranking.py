@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from embedserve.indexing.entry import Entry
 from embedserve.indexing.fusion import reciprocal_ranks
@@ -68,7 +69,7 @@ def rank(
     first. `without_vector`: those that meaning could not find: words alone decide of them. `off`: of RULES."""
     fused = _fused(len(candidates), by_meaning, by_words, set(without_vector), off)
     top = max(fused, default=0.0)
-    asked, called = query_words(question), called_names(question)
+    asked = query_words(question)
     votes = [0.0] * len(candidates)
     if "votes" not in off:
         votes = file_votes([candidate.path for candidate in candidates], fused)
@@ -76,7 +77,7 @@ def rank(
     for at, candidate in enumerate(candidates):
         bonuses = {
             "name": name_bonus(asked, candidate.path),
-            "defines": definition_bonus(question, called, candidate.defines),
+            "defines": definition_bonus(question, candidate.defines),
             "own name": own_name_bonus(asked, candidate.defines),
             "votes": votes[at],
         }
@@ -122,20 +123,21 @@ def name_bonus(asked: Sequence[str], path: str) -> float:
     return bonus + FOLDERS * _share(asked, [word for folder in above for word in words(folder)])
 
 
-def called_names(question: str) -> set[str]:
+@lru_cache(maxsize=16)
+def called_names(question: str) -> frozenset[str]:
     """The identifiers that a sentence calls by name: those that look like code, and the last part of `a.b`, of `A::b`
     and of `f()`."""
     reached = {_IDENTIFIER.findall(match)[-1] for match in _REACHED.findall(question)}
-    return reached | {name for name in _IDENTIFIER.findall(question) if _LOOKS_LIKE_CODE.match(name)}
+    return frozenset(reached | {name for name in _IDENTIFIER.findall(question) if _LOOKS_LIKE_CODE.match(name)})
 
 
-def definition_bonus(question: str, called: Collection[str], defines: Sequence[str]) -> float:
+def definition_bonus(question: str, defines: Sequence[str]) -> float:
     """A chunk that defines the identifier that was asked for; less where the identifier stands in a sentence."""
     last = {name.rpartition(".")[2].rpartition("::")[2] for name in defines}
     names = _IDENTIFIER.findall(question)
     if names and len(question.split()) == 1:
         return DEFINES_QUESTION if names[-1] in last else 0.0
-    return DEFINES_WORD if not last.isdisjoint(called) else 0.0
+    return DEFINES_WORD if not last.isdisjoint(called_names(question)) else 0.0
 
 
 def own_name_bonus(asked: Sequence[str], defines: Sequence[str]) -> float:

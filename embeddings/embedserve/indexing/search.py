@@ -12,7 +12,7 @@ where it has no vector. `min_score` bounds the cosine, so it leaves out what has
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,10 @@ from embedserve.indexing.workspace import collection_name
 
 if TYPE_CHECKING:
     from embedserve.indexing.embedder import Embedder
+    from embedserve.indexing.rest import LightEmbedder
 
 CANDIDATES = 100  # of each half
+NEARLY_ALL = 0.995  # of the chunks: a file that is being written is no news
 DEFINERS = 20  # chunks that define a name of the question
 
 
@@ -71,12 +73,13 @@ class Hit:
 
 @dataclass(frozen=True)
 class Answer:
-    """`notes`: sentences for who asked, such as that only words were searched. `embedded`: the share of chunks that have
-    a vector; None: not known."""
+    """`notes`: sentences for who asked, such as that only words were searched. `embedded`: the share of chunks that
+    have a vector; None: not known. `missing`: Qdrant answers, and has no index of the workspace."""
 
     hits: list[Hit]
     notes: list[str] = field(default_factory=list)
     embedded: float | None = None
+    missing: bool = False
 
 
 @dataclass
@@ -102,7 +105,7 @@ async def search(store: Store, embedder: Embedder, query: Query) -> list[Hit]:
     return (await find(store, embedder, query, None)).hits
 
 
-async def find(store: Store, embedder: Embedder, query: Query, lexicon: Lexicon | None) -> Answer:
+async def find(store: Store, embedder: Embedder | LightEmbedder, query: Query, lexicon: Lexicon | None) -> Answer:
     """The best hits, best first. `lexicon` None: there is no lexical index. Raises IndexingFailed where neither half
     can answer."""
     if not query.text.strip():
@@ -112,21 +115,27 @@ async def find(store: Store, embedder: Embedder, query: Query, lexicon: Lexicon 
     pool, notes = _Pool(), []
     if lexicon:
         _add_by_words(pool, lexicon, query, prefix, language)
-    embedded = 0.0
+    embedded, missing = 0.0, False
     try:
         if query.by_words:
             raise IndexingFailed("no model was asked")
         status = await _add_by_meaning(pool, store, embedder, query, prefix, language)
         embedded = min(1.0, status.points / max(lexicon.count(), 1)) if lexicon else 1.0
+        if status.complete is False and embedded >= NEARLY_ALL:
+            notes.append("indexing is not complete: there may be more")
     except IndexingFailed as error:
         if lexicon is None or query.min_score is not None:
             raise
         notes = [] if query.by_words else [f"by words alone: {error.message}"]
+        missing = isinstance(error, NoIndex)
     if lexicon is None:
         pool.by_words = bm25_ranking(query_words(query.text), [words(entry.text) for entry in pool.entries])
-    elif 0 < embedded < 0.995:
-        notes.append(f"{embedded:.0%} of the chunks have a vector yet; the others are found by their words")
-    return Answer(_hits(pool, query, lexicon), notes, embedded if lexicon else None)
+    elif 0 < embedded < NEARLY_ALL:
+        notes.append(
+            f"{embedded:.0%} of the chunks have a vector, the others are found by their words; if nothing indexes them "
+            f"now: embedserve index {store.workspace}"
+        )
+    return Answer(_hits(pool, query, lexicon), notes, embedded if lexicon else None, missing)
 
 
 def _add_by_words(pool: _Pool, lexicon: Lexicon, query: Query, prefix: str, language: Language | None) -> None:
@@ -140,13 +149,18 @@ def _add_by_words(pool: _Pool, lexicon: Lexicon, query: Query, prefix: str, lang
 
 
 async def _add_by_meaning(
-    pool: _Pool, store: Store, embedder: Embedder, query: Query, prefix: str, language: Language | None
+    pool: _Pool,
+    store: Store,
+    embedder: Embedder | LightEmbedder,
+    query: Query,
+    prefix: str,
+    language: Language | None,
 ) -> Status:
     status = await indexed(store)
     if not embedder.dimension:
         await embedder.probe()
-    check_fit(status, embedder.dimension, str(embedder.model), store.workspace)
     vector = [float(x) for x in (await embedder.embed([query.text]))[0]]
+    check_fit(status, embedder.dimension, str(embedder.model), store.workspace)
     name = language.name if language else None
     known = list(pool.at)
     nearest, scores = await store.nearest(vector, max(CANDIDATES, query.limit), query.min_score, prefix, name, known)
@@ -183,15 +197,29 @@ def _keep_only(pool: _Pool, kept: Sequence[int]) -> None:
     pool.by_words = [new[at] for at in pool.by_words if at in new]
 
 
+class NoIndex(IndexingFailed):
+    """Qdrant answers, and has no index of the workspace."""
+
+
 async def indexed(store: Store) -> Status:
     """The status of an index that must be there."""
     status = await store.status()
     if status is None:
-        raise IndexingFailed(
+        raise NoIndex(
             f"{store.workspace} has no index in Qdrant at {store.qdrant.url}; "
             f"make it with: embedserve index {store.workspace}"
         )
     return status
+
+
+def nearest_with_words(folder: str, path_of: Callable[[str], str | None]) -> str | None:
+    """The nearest folder at or above `folder` that has a lexical index; None: none has. `path_of`: its file."""
+    above = folder
+    while not os.path.isfile(path_of(above) or ""):
+        if os.path.dirname(above) == above:
+            return None
+        above = os.path.dirname(above)
+    return above
 
 
 def nearest_indexed(folder: str, collections: set[str]) -> str:

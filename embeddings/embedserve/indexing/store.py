@@ -20,12 +20,16 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.chunk import CHUNKER, NAMESPACE, TEXT_FORM, Chunk
-from embedserve.indexing.qdrant import Qdrant, Refused, collection_path
+from embedserve.indexing.rest import Refused, collection_path
 from embedserve.indexing.workspace import CLIENTS_PREFIX, OWN_PREFIX, collection_name, shown_path
+
+if TYPE_CHECKING:
+    from embedserve.indexing.qdrant import Qdrant
+    from embedserve.indexing.rest import LightQdrant
 
 SCHEMA = 1
 MARKER_ID = str(uuid.uuid5(NAMESPACE, "index"))
@@ -112,10 +116,14 @@ class Stored:
 class Store:
     """One workspace's collection."""
 
-    def __init__(self, qdrant: Qdrant, workspace: str) -> None:
+    def __init__(self, qdrant: Qdrant | LightQdrant, workspace: str) -> None:
         self.qdrant = qdrant
         self.workspace = workspace
         self.collection = collection_name(workspace)
+
+    def to(self, workspace: str) -> None:
+        """Go on with another workspace of the same Qdrant."""
+        self.workspace, self.collection = workspace, collection_name(workspace)
 
     async def status(self) -> Status | None:
         """None: there is no such collection."""

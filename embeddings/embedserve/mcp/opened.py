@@ -12,7 +12,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.connection import Connection
+from embedserve.indexing.daemon import in_daemon_thread
 from embedserve.indexing.embedder import Embedder
+from embedserve.indexing.first import answer, index_words, workspace_of
+from embedserve.indexing.search import Answer, Query
 from embedserve.indexing.store import Store
 
 PATIENCE = 20.0  # seconds that a call waits for a service that says "later"; an agent waits with it
@@ -34,6 +37,15 @@ class Opener:
                 yield both
         except IndexingFailed as error:
             raise ToolError(error.message) from None
+
+    async def answer(self, store: Store, embedder: Embedder, query: Query) -> Answer:
+        """What is found. A workspace that was never indexed is indexed: by words at once, vectors behind."""
+        store.to(await workspace_of(self.connection, store, not self.nearest))
+
+        async def make(path: str, workspace: str, window: int | None) -> str:
+            return await in_daemon_thread(index_words, path, workspace, window)
+
+        return await answer(self.connection, store, embedder, query, make)
 
 
 def checked(name: str, value: int, least: int, most: int) -> int:

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
-from embedserve.indexing.search import Hit, Query, indexed, search
+from embedserve.indexing.search import Hit, Query
 from embedserve.mcp.opened import Opener, checked
 from embedserve.mcp.packing import fenced, packed
 
@@ -30,12 +30,13 @@ def add_to(server: MCPServer[Any], opener: Opener) -> None:
         if max_tokens < 0:
             raise ToolError(f"max_tokens is {max_tokens}; give a positive number, or 0 for no bound")
         async with opener.open() as (store, embedder):
-            hits = await search(store, embedder, Query(query, limit, min_score, path_prefix, language))
-            status = await indexed(store)
-        warning = "" if status.complete is not False else "(indexing is not complete: there may be more)\n\n"
-        return warning + (packed(map(_block, hits), max_tokens) or "nothing found")
+            asked = Query(query, limit, min_score, path_prefix, language)
+            found = await opener.answer(store, embedder, asked)
+        notes = "".join(f"({note})\n" for note in found.notes)
+        return notes + "\n" * bool(notes) + (packed(map(_block, found.hits), max_tokens) or "nothing found")
 
 
 def _block(hit: Hit) -> tuple[str, str]:
     place = f"{hit.path}:{hit.start_line}-{hit.end_line}"
-    return place, f"{place} (score {hit.score:.3f})\n{fenced(hit.code)}"
+    score = "found by words" if hit.score is None else f"score {hit.score:.3f}"
+    return place, f"{place} ({score})\n{fenced(hit.code)}"
