@@ -6,7 +6,7 @@ import pytest
 from embedserve.backends.select import load_backend
 from embedserve.models.sources import resolve
 from embedserve.models.tokenizer import load_tokenizer
-from support.parity import BF16, CASES, FP32, cell, columns, reference, unit
+from support.parity import BF16, CASES, FP32, INT8, OTHERS, cell, columns, reference, unit
 from support.tiny_models import CLASSES, TEXTS, cross_encoder, sentence_transformer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -20,6 +20,26 @@ def test_every_architecture_and_pooling_equals_the_library_alone_and_in_a_mixed_
         found = cell(wanted, tmp_path, tmp_path, backend, precision)
         assert found.distance < (FP32 if precision == "fp32" else BF16), (backend, precision, found)
         assert found.batch < (1e-5 if precision == "fp32" else 2e-2), (backend, precision, found)
+
+
+@pytest.mark.parametrize(("kind", "pooling"), OTHERS)
+def test_jinas_formulas_and_a_static_table_have_a_row_of_the_matrix_too(kind, pooling, tmp_path):
+    wanted = reference(kind, pooling, tmp_path)
+    names = columns() if kind == "jina_bert" else [("auto", "fp32")]
+    for backend, precision in names:
+        found = cell(wanted, tmp_path, tmp_path, backend, precision)
+        assert found.distance < (FP32 if precision == "fp32" else BF16), (backend, precision, found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*CLASSES, "nomic_bert", "gemma3_text", "qwen3", "jina_bert"])
+def test_optimize_quantises_every_architectures_graph_and_a_text_does_not_depend_on_its_batch(kind, tmp_path):
+    """int8 of random weights: the graph is quantised rightly; what it loses is judged on trained weights alone."""
+    pytest.importorskip("nncf")
+    pooling = "lasttoken" if kind == "qwen3" else "mean"
+    found = cell(reference(kind, pooling, tmp_path), tmp_path, tmp_path, "openvino", "int8")
+    assert 1e-7 < found.distance < INT8, found  # not fp32 under another name
+    assert found.batch < 1e-5, found
 
 
 def test_dense_and_normalize_modules_in_the_order_of_embeddinggemma(tmp_path):

@@ -2,9 +2,9 @@
 
 The graph is written from the checkpoint's numbers (models/graph.py through openvino_ops.py or onnx_ops.py); neither
 torch nor transformers is needed. Then it is believed only after it was run: its vectors of CHECKED short texts of
-random tokens must be those of NumPy's float32 (numpy_ops.py), and the manifest says how far apart they were. That
-guards against what a library's compiler does to a graph; that the statement itself is the published model is held by
-the parity tests against sentence-transformers.
+random tokens, and of one that is longer than the model's windows, must be those of NumPy's float32 (numpy_ops.py), and
+the manifest says how far apart they were. That guards against what a library's compiler does to a graph; that the
+statement itself is the published model is held by the parity tests against sentence-transformers.
 
 A process of its own, because a conversion holds the model's weights several times over, which would stay in a
 server's memory. An error there is the same error here.
@@ -27,6 +27,7 @@ from embedserve.backends import artefacts
 from embedserve.backends.base import TokenIds, Vectors
 from embedserve.backends.packing import Feed, pack
 from embedserve.models import graph
+from embedserve.models.encoder import Encoder
 from embedserve.models.parameters import Parameters
 from embedserve.models.spec import ModelSource
 
@@ -108,12 +109,21 @@ def sample(vocabulary: int, longest: int) -> list[TokenIds]:
     return [pick.integers(0, vocabulary, n).astype(np.int32) for n in lengths]
 
 
+def beyond_windows(encoder: Encoder) -> list[TokenIds]:
+    """A text in which tokens lie outside each other's window, where the model has windows."""
+    windows = [window for window in encoder.windows if window is not None]
+    if not windows:
+        return []
+    length = min(encoder.max_tokens, max(windows) + LONGEST)
+    return [np.random.default_rng(1).integers(0, encoder.vocabulary, length).astype(np.int32)]
+
+
 def _compared(source: ModelSource, parameters: Parameters, run: Run, least: float) -> dict[str, Any]:
     """Raises ArtefactError where the export is not the model."""
     from embedserve.backends import numpy_ops
 
     encoder = graph.encoder_of(source.spec)
-    texts = sample(encoder.vocabulary, min(LONGEST, encoder.max_tokens))
+    texts = sample(encoder.vocabulary, min(LONGEST, encoder.max_tokens)) + beyond_windows(encoder)
     found, wanted = run(pack(texts)), numpy_ops.embed(source.spec, parameters, texts)
     worst = float(_closeness(found, wanted, source.spec.task).min())
     if not worst >= least:  # NaN is a failure too

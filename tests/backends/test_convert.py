@@ -1,0 +1,70 @@
+"""An export is believed only after it was compared with the reference; where it is another model, torch serves."""
+
+from dataclasses import replace
+
+import pytest
+
+from embedserve.backends import convert, openvino_ops
+from embedserve.backends.select import load_backend
+from embedserve.errors import ArtefactError
+from embedserve.models.sources import resolve
+from support.tiny_models import sentence_transformer
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+NOT_THE_MODEL = ArtefactError("the export of tiny is not the model: on 24 texts it is as close as 0.5")
+
+
+@pytest.fixture(scope="module")
+def modernbert(tmp_path_factory):
+    """With windows as a real one has them: 64 tokens on either side."""
+    folder = tmp_path_factory.mktemp("modernbert")
+    sentence_transformer("modernbert", folder)
+    source = resolve(str(folder / "st"), home=folder)
+    windows = tuple(64 if window is not None else None for window in source.spec.encoder.windows)
+    return replace(source, spec=replace(source.spec, encoder=replace(source.spec.encoder, windows=windows)))
+
+
+def another(monkeypatch, **differences):
+    """openvino_ops.build writes the graph of an encoder that differs in this."""
+    build = openvino_ops.build
+
+    def built(spec, parameters, **options):
+        return build(replace(spec, encoder=replace(spec.encoder, **differences)), parameters, **options)
+
+    monkeypatch.setattr(openvino_ops, "build", built)
+
+
+def test_an_export_says_on_how_many_texts_it_was_compared_and_how_close_it_was(modernbert, tmp_path):
+    notes = convert.convert(modernbert, "fp32", tmp_path)
+    assert notes["compared"] == "25 texts with NumPy's float32"
+    assert notes["cosine_worst"] > 0.99999
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [{"activation": "relu"}, {"causal": True}, {"thetas": (10.0,) * 4}, {"windows": ()}],
+    ids=lambda found: next(iter(found)),
+)
+def test_an_export_that_is_another_model_is_not_installed(modernbert, tmp_path, monkeypatch, differences):
+    """`windows` shows only in a text that is longer than one."""
+    another(monkeypatch, **differences)
+    with pytest.raises(ArtefactError, match="is not the model: on 25 texts"):
+        convert.convert(modernbert, "fp32", tmp_path)
+
+
+def test_a_model_without_windows_is_compared_on_short_texts_alone(tiny_jina):
+    assert convert.beyond_windows(tiny_jina.spec.encoder) == []
+
+
+def test_where_the_export_is_not_the_model_torch_serves_and_says_why(tiny_jina, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+
+    def fails(*_):
+        raise NOT_THE_MODEL
+
+    monkeypatch.setattr(convert, "artefact", fails)
+    info = load_backend(tiny_jina, home=tmp_path).info
+    assert info.name == "torch"
+    assert "the export to OpenVINO failed (the export of tiny is not the model" in info.why  # /v1/models shows it
+    with pytest.raises(ArtefactError, match="is not the model"):
+        load_backend(tiny_jina, backend="openvino", home=tmp_path)
