@@ -15,6 +15,7 @@ ROOMS = {
     "interrupt": set(),
     "telemetry": set(),
     "observability": set(),
+    "tracing": {""},
     "recent": {"observability"},
     "sources": {"errors"},
     "settings": {"sources", "errors"},
@@ -37,6 +38,7 @@ ROOMS = {
         "errors",
         "observability",
         "recent",
+        "tracing",
         "web",
         "",
     },
@@ -65,6 +67,7 @@ CONFINED = {
     "qdrant_edge": {"vectordb"},
     "prometheus_client": {"observability"},
     "ray": {"scaling"},
+    "opentelemetry": {"tracing"},
 }
 
 

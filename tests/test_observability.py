@@ -1,11 +1,18 @@
 """The log: nothing from outside can look like a line of its own."""
 
 import io
+import json
 import logging
+import re
+import sys
+from pathlib import Path
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
 from embedserve import observability as obs
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -32,3 +39,36 @@ def test_no_argument_forges_a_line(written, end):
 def test_a_traceback_of_ours_keeps_its_lines(written):
     logging.getLogger("embedserve.api").error("unhandled %s\n%s", "ValueError", obs.Lines("one\ntwo"))
     assert len(written.getvalue().splitlines()) == 3
+
+
+def metrics():
+    """name -> (kind, what it says), of all that /metrics of the embedding server has of ours."""
+    ours = [metric for metric in vars(obs).values() if isinstance(metric, MetricWrapperBase)]
+    families = [family for metric in ours for family in metric.collect()]
+    return {
+        family.name + ("_total" if family.type == "counter" else ""): (family.type, family.documentation)
+        for family in families
+        if family.name.startswith("embedserve_")
+    }
+
+
+def test_the_grafana_dashboard_asks_only_for_metrics_that_there_are():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    import grafana_dashboard
+
+    written = json.loads(grafana_dashboard.PATH.read_text())
+    assert written == grafana_dashboard.dashboard(), "run scripts/grafana_dashboard.py"
+    asked = set(re.findall(r"embedserve_\w+", json.dumps([row[2:] for row in grafana_dashboard.PANELS])))
+    known = metrics()
+    assert {
+        name for name in asked if name not in known and re.sub("_(bucket|sum|count)$", "", name) not in known
+    } == set()
+    assert len(asked) > 15
+
+
+def test_every_metric_is_on_the_page_that_lists_them():
+    page = (ROOT / "memory-bank/metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \|$", page, re.MULTILINE)
+    listed = {name: (kind, meaning) for name, kind, meaning in rows}
+    missing = "\n".join(f"| `{name}` | {kind} | {said} |" for name, (kind, said) in metrics().items())
+    assert listed == metrics(), missing

@@ -64,13 +64,13 @@ MODEL_UNLOADS = Counter("embedserve_model_unloads_total", "Models taken out of m
 BATCH_CAP = Gauge("embedserve_batch_cap_texts", "Present cap on texts in a micro-batch")
 
 
-def observe_batch(lengths: Sequence[int], seconds: float) -> None:
-    """One computed micro-batch of texts with these lengths in tokens."""
+def observe_batch(lengths: Sequence[int], computed: int, seconds: float) -> None:
+    """One micro-batch of texts with these lengths in tokens, `computed` of them with the padding."""
     BATCHES.inc()
     BATCH_TEXTS.observe(len(lengths))
     BATCH_SECONDS.observe(seconds)
     COMPUTED_TOKENS.inc(sum(lengths))
-    PADDED_TOKENS.inc(len(lengths) * max(lengths))
+    PADDED_TOKENS.inc(computed)
 
 
 def totals() -> dict[str, float]:

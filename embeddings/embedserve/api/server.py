@@ -15,6 +15,7 @@ from embedserve.errors import SettingsError
 from embedserve.observability import set_up_logging
 from embedserve.serving.runtime import Runtime
 from embedserve.settings import Settings
+from embedserve.tracing import traced
 from embedserve.web.bounded_http import BoundedHttp
 from embedserve.web.server import Server, is_loopback, listening, url_of
 
@@ -35,7 +36,7 @@ def run(settings: Settings) -> int:
     with listening(settings.host, settings.port) as listener:
         runtime = Runtime(settings)
         try:
-            app = create_app(runtime)
+            app = traced(create_app(runtime))
         except ValueError as error:  # an allowed host or origin that is none
             raise SettingsError(str(error)) from None
         config = uvicorn.Config(

@@ -156,8 +156,9 @@ class Worker:
         seconds = time.monotonic() - start
         vectors, finite = self._rows(raw)
         del raw
-        self._learn_speed(cost(len(batch), max(lengths), sum(lengths), self.backend.info.packed), seconds)
-        obs.observe_batch(lengths, seconds)
+        computed = cost(len(batch), max(lengths), sum(lengths), self.backend.info.packed)
+        self._learn_speed(computed, seconds)
+        obs.observe_batch(lengths, computed, seconds)
         if finite.all():
             self.health.succeeded()
             self.on_computed(batch, vectors)
