@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the real clients of tests/clients against our real servers and records what works, with versions.
 
-    python scripts/works_with.py [--only TEXT] [--list] [--keep-going] [--cache FOLDER]
+    python scripts/works_with.py [--only TEXT] [--server NAME] [--list] [--dry] [--cache FOLDER]
 
 One file a client in tests/clients: a script (Python or .mjs) that uses the client as its users do and ends with 0 if
 all went well. The first line of its docstring (of its first comment) says what is run. Its head is a PEP 723 block:
@@ -199,11 +199,14 @@ def record(results: list[dict[str, str]]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default="", help="only clients whose file or name contains this")
+    parser.add_argument("--server", action="append", default=[], help="only clients of this server of ours")
     parser.add_argument("--list", action="store_true", help="list the clients and stop")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the clients' environments")
     parser.add_argument("--dry", action="store_true", help="record nothing")
     args = parser.parse_args()
     chosen = [run for run in all_runs() if args.only in run.script.name or args.only in run.client]
+    if args.server:
+        chosen = [run for run in chosen if set(run.servers) & set(args.server)]
     if args.list:
         for run in chosen:
             print(f"{run.client:32} {run.language:10} {', '.join(run.servers):20} {' '.join(run.dependencies)}")
