@@ -153,6 +153,19 @@ def test_who_waits_too_long_gets_503_with_retry_after_and_the_load_goes_on(monke
         assert disk.loads == ["a", "b"]
 
 
+def test_a_large_request_has_more_patience_than_a_search(monkeypatch):
+    """Regression: a load of over 10 s on a busy machine refused whole batches of an indexing client."""
+    monkeypatch.setattr(residents, "HOLD", 0.2)
+    disk = Disk()
+    gate = disk.gates["b"] = threading.Event()
+    with serving(disk) as server:
+        threads, answers = in_threads(server, 1, "b", **BIG)
+        assert ask(server, "b").status_code == 503
+        gate.set()
+        threads[0].join()
+        assert dimension_of(answers[0]) == DIMENSIONS["b"]
+
+
 def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind():
     disk = Disk()
     gate = disk.gates["b"] = threading.Event()

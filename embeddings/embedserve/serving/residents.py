@@ -1,7 +1,8 @@
 """Which of the configured models are in memory: loaded on first use, unloaded when idle or when memory is short.
 
-- One load at a time. A request for a model that is not there waits, `HOLD` seconds at most, then gets 503 with
-  Retry-After; the load goes on. While it waits its slot is free for requests of other models.
+- One load at a time. A request for a model that is not there waits, a small one `HOLD` seconds at most, a large one,
+  whose client has more patience, `HOLD_LARGE`; then it gets 503 with Retry-After, and the load goes on. While it waits
+  its slot is free for requests of other models.
 - Room is made before a load: the least recently used model goes first, an idle one at once, one that is in use when
   its requests are finished. A model that cannot fit beside nothing at all is refused by name.
 - `tidy`, once a second: a model that was idle for `keep_alive` seconds goes; with memory short, the least recently
@@ -24,8 +25,8 @@ from typing import TypeVar
 from embedserve import observability as obs
 from embedserve.engine.memory import MemoryGovernor
 from embedserve.errors import NotReady, OutOfMemory, SetupError
-from embedserve.machine.memory import collect_and_freeze, trim
-from embedserve.serving.admission import Admission
+from embedserve.machine.memory import collect_and_freeze, freeze_new, trim
+from embedserve.serving.admission import HELD, Admission
 from embedserve.serving.entry import ModelEntry, ServedModel
 from embedserve.serving.loading import Loaded
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 HOLD = 10.0  # seconds: the least patient client's validation gives up at 15
+HOLD_LARGE = 60.0  # clients wait 300 s for a batch, and a refused one costs them nine requests
 _RETRY_AFTER = 30.0  # seconds before a load that failed is tried again
 _LEAST_STAY = 5.0  # seconds that a model stays although another waits: with room for one only, work gets done
 _IDLE_WHEN_SHORT = 30.0  # seconds without use after which a model goes when memory is short
@@ -117,7 +119,8 @@ class Residents:
             await model.engine.close()
 
     async def _wait_for(self, entry: ModelEntry) -> None:
-        deadline = time.monotonic() + HOLD
+        slot = HELD.get()
+        deadline = time.monotonic() + (HOLD if slot is None or slot.small else HOLD_LARGE)
         entry.waiting += 1
         try:
             async with self.admission.aside():
@@ -163,7 +166,7 @@ class Residents:
             served.notice = served.notice or entry.notice
         entry.arrived(served)
         self._count_workers()
-        await asyncio.to_thread(collect_and_freeze)
+        await asyncio.to_thread(freeze_new)
         entry.bytes_needed = max(int((self._rss() - before) * _SPARE), 0)
         obs.MODEL_LOADS.labels(entry.id).inc()
         log.info("%s was loaded in %.2f s, %.0f MB", entry.id, time.monotonic() - start, (self._rss() - before) / 1e6)
