@@ -2,6 +2,7 @@
 """Runs the real clients of tests/clients against our real servers and records what works, with versions.
 
     python scripts/works_with.py [--only TEXT] [--server NAME] [--list] [--dry] [--cache FOLDER]
+    python scripts/works_with.py --table          # the recorded results as the READMEs' table, a row a client
 
 One file a client in tests/clients: a script (Python or .mjs) that uses the client as its users do and ends with 0 if
 all went well. The first line of its docstring (of its first comment) says what is run. Its head is a PEP 723 block:
@@ -196,14 +197,33 @@ def record(results: list[dict[str, str]]) -> None:
     TABLE.write_text("\n".join(lines) + "\n")
 
 
+def short_table() -> str:
+    """The recorded results, a row a client, in Markdown."""
+    rows: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in json.loads(RESULTS.read_text()):
+        rows.setdefault((row["client"], row["servers"]), []).append(row)
+    lines = ["| Client | Versions | What was run | Result |", "|---|---|---|---|"]
+    for (client, _), found in sorted(rows.items(), key=lambda item: item[0][0].casefold()):
+        found.sort(key=lambda row: [int(part) for part in re.findall(r"\d+", row["version"])], reverse=True)
+        versions = ", ".join(row["version"] for row in found)
+        failed = [f"{row['version']}: {row['result']}" for row in found if row["result"] != "works"]
+        cells = (client, versions, found[0]["what"], "; ".join(failed) or "works")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default="", help="only clients whose file or name contains this")
     parser.add_argument("--server", action="append", default=[], help="only clients of this server of ours")
     parser.add_argument("--list", action="store_true", help="list the clients and stop")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the clients' environments")
+    parser.add_argument("--table", action="store_true", help="print the READMEs' table and stop")
     parser.add_argument("--dry", action="store_true", help="record nothing")
     args = parser.parse_args()
+    if args.table:
+        print(short_table())
+        return 0
     chosen = [run for run in all_runs() if args.only in run.script.name or args.only in run.client]
     if args.server:
         chosen = [run for run in chosen if set(run.servers) & set(args.server)]
