@@ -164,7 +164,7 @@ def test_a_change_of_the_cut_that_was_stopped_half_way_is_finished_next_time(
     refresh(file, workspace)
     with monkeypatch.context() as patched:
         patched.setattr(lexical_sync, "FILES_AT_ONCE", 1)
-        patched.setattr(Lexicon, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(Lexicon, "put", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             refresh(file, workspace, 40)
     assert refresh(file, workspace, 40).changed == 2

@@ -60,6 +60,16 @@ class FileStamp:
     changed_at: float
 
 
+@dataclass(frozen=True)
+class Row:
+    """`stored`: the columns of a chunk. `names`: that it defines. `body`, `words_of_names`: words, spaces between."""
+
+    stored: tuple[Any, ...]
+    names: list[str]
+    body: str
+    words_of_names: str
+
+
 class Lexicon:
     """Open one with `open_lexicon`. One writer and any number of readers at a time, also of other processes."""
 
@@ -162,41 +172,26 @@ class Lexicon:
 
     def replace(self, file: FileStamp, chunks: Iterable[Chunk]) -> None:
         """Put a file and its chunks in the place of what was there of it. Call it inside `writing`."""
+        self.put(file, map(row_of, chunks))
+
+    def put(self, file: FileStamp, rows: Iterable[Row]) -> None:
+        """As `replace`, with what `row_of` made of the chunks."""
         self.remove(file.path)
         added = self._db.execute(
             "INSERT INTO files (path, language, digest, size, changed_at) VALUES (?, ?, ?, ?, ?)",
             (file.path, file.language, file.digest, file.size, file.changed_at),
         )
-        in_path = " ".join(tokens.words(file.path))
-        for chunk in chunks:
-            self._add(int(added.lastrowid or 0), chunk, in_path)
-
-    def _add(self, file: int, chunk: Chunk, in_path: str) -> None:
-        definition = chunk.definition or (None, None)
-        row = self._db.execute(
-            "INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                file,
-                uuid.UUID(chunk.id).bytes,
-                chunk.start_line,
-                chunk.end_line,
-                chunk.kind,
-                json.dumps(chunk.defines),
-                json.dumps(chunk.scope),
-                *definition,
-                chunk.signature,
-                _storable(chunk.text),
-            ),
-        ).lastrowid
-        names = {name for defined in chunk.defines for name in own_names(defined)}
-        self._db.executemany("INSERT INTO names VALUES (?, ?)", [(_storable(name), row) for name in names])
-        in_names = " ".join(
-            word for name in dict.fromkeys((*chunk.scope, *chunk.defines)) for word in tokens.words(name)
-        )
-        self._db.execute(
-            "INSERT INTO words (rowid, body, names, path) VALUES (?, ?, ?, ?)",
-            (row, _storable(" ".join(tokens.words(chunk.text))), _storable(in_names), _storable(in_path)),
-        )
+        in_path = _storable(" ".join(tokens.words(file.path)))
+        for row in rows:
+            marks = ", ".join("?" * len(row.stored))
+            at = self._db.execute(
+                f"INSERT INTO chunks VALUES (NULL, ?, {marks})", (added.lastrowid, *row.stored)
+            ).lastrowid
+            self._db.executemany("INSERT INTO names VALUES (?, ?)", [(name, at) for name in row.names])
+            self._db.execute(
+                "INSERT INTO words (rowid, body, names, path) VALUES (?, ?, ?, ?)",
+                (at, row.body, row.words_of_names, in_path),
+            )
 
     def remove(self, path: str) -> None:
         """Take a file out. Call it inside `writing`."""
@@ -217,6 +212,24 @@ class Lexicon:
         """New stamps of files whose content is as it was."""
         rows = [(file.size, file.changed_at, file.digest, file.path) for file in files]
         self._db.executemany("UPDATE files SET size = ?, changed_at = ?, digest = ? WHERE path = ?", rows)
+
+
+def row_of(chunk: Chunk) -> Row:
+    """What is written of a chunk; made apart, since it is most of the work."""
+    stored = (
+        uuid.UUID(chunk.id).bytes,
+        chunk.start_line,
+        chunk.end_line,
+        chunk.kind,
+        json.dumps(chunk.defines),
+        json.dumps(chunk.scope),
+        *(chunk.definition or (None, None)),
+        chunk.signature,
+        _storable(chunk.text),
+    )
+    names = {_storable(name) for defined in chunk.defines for name in own_names(defined)}
+    around = " ".join(" ".join(tokens.words(name)) for name in dict.fromkeys((*chunk.scope, *chunk.defines)))
+    return Row(stored, sorted(names), _storable(" ".join(tokens.words(chunk.text))), _storable(around))
 
 
 def own_names(defined: str) -> tuple[str, ...]:

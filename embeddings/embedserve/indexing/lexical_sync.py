@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from embedserve.errors import IndexingFailed
-from embedserve.indexing.chunk import CHUNKER, TEXT_FORM, Chunk, chunk_text
-from embedserve.indexing.decode import NotText
-from embedserve.indexing.lexical import FileStamp, Lexicon, drop_lexicon, make_lexicon
+from embedserve.indexing.chunk import CHUNKER, TEXT_FORM, chunk_text
+from embedserve.indexing.cutters import in_parallel
+from embedserve.indexing.lexical import FileStamp, Lexicon, Row, drop_lexicon, make_lexicon, row_of
 from embedserve.indexing.load import file_digest, load, read_bytes
 from embedserve.indexing.text import MAX_CHARS
 from embedserve.indexing.walk import Found, Walk
@@ -40,10 +40,20 @@ class Refreshed:
 
 @dataclass(frozen=True)
 class _Looked:
-    """A file that was read. `chunks` None: its content is as it was, only its stamp is new."""
+    """A file that was read. `stamp` None: it is gone, or no text. `rows` None: its content is as it was, only its stamp
+    is new."""
 
-    stamp: FileStamp
-    chunks: list[Chunk] | None
+    path: str
+    stamp: FileStamp | None = None
+    rows: list[Row] | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    workspace: str
+    file: Found
+    stamp: FileStamp | None
+    key: str
 
 
 def fitted(window: int) -> int:
@@ -136,44 +146,54 @@ def _changed(
     advance: Callable[[str], None],
 ) -> Iterator[_Looked]:
     # What is nearest the top of the tree first, and of that what was changed last: it is found first, too.
+    jobs = []
     for file in sorted(found.files, key=lambda file: (file.relative.count("/"), -file.changed_at)):
+        stamp = known.get(shown_path(file.relative))
+        if not (same_cut and stamp and stamp.changed_at == file.changed_at > 0 and stamp.size == file.size):
+            jobs.append(_Job(workspace, file, stamp, key))
+    for looked in in_parallel(look_at, jobs):
         if stop and stop.is_set():
             return
-        stamp = known.get(shown_path(file.relative))
-        if same_cut and stamp and stamp.changed_at == file.changed_at > 0 and stamp.size == file.size:
-            continue
-        try:
-            if looked := _look_at(workspace, file, stamp, key):
-                yield looked
-        except (OSError, NotText):
-            pass  # gone meanwhile, or no text: whoever makes vectors reports it
-        advance(file.relative)
+        if looked.stamp is not None:
+            yield looked
+        advance(looked.path)
 
 
-def _look_at(workspace: str, file: Found, stamp: FileStamp | None, key: str) -> _Looked | None:
-    now = time.time()
-    data = read_bytes(workspace, file.relative)
-    path, digest = shown_path(file.relative), file_digest(data, key)
+def look_at(job: _Job) -> _Looked:
+    """Read and cut one file, in whichever process. Whatever is wrong with it, the others are indexed; whoever makes
+    vectors reports it."""
+    try:
+        return _look_at(job)
+    except Exception:
+        return _Looked(job.file.relative)
+
+
+def _look_at(job: _Job) -> _Looked:
+    now, file = time.time(), job.file
+    data = read_bytes(job.workspace, file.relative)
+    path, digest = shown_path(file.relative), file_digest(data, job.key)
     settled = file.changed_at if file.changed_at < now - SETTLED_SECONDS and len(data) == file.size else 0.0
     new = FileStamp(path, file.language.name, digest, len(data), settled)
-    if stamp and stamp.digest == digest:
-        return _Looked(new, None)
+    if job.stamp and job.stamp.digest == digest:
+        return _Looked(path, new)
     if not data.strip():
-        return _Looked(new, [])
-    loaded = load(data, file.relative, file.language, key)
-    window = int(key.split("/")[0])
-    return _Looked(new, chunk_text(path, loaded.text, loaded.language, window, loaded.generated).chunks)
+        return _Looked(path, new, [])
+    loaded = load(data, file.relative, file.language, job.key)
+    window = int(job.key.split("/")[0])
+    cut = chunk_text(path, loaded.text, loaded.language, window, loaded.generated)
+    return _Looked(path, new, [row_of(chunk) for chunk in cut.chunks])
 
 
 def _write(lexicon: Lexicon, looked: Sequence[_Looked], done: Refreshed) -> None:
     with lexicon.writing():
         for file in looked:
-            if file.chunks is None:
+            assert file.stamp
+            if file.rows is None:
                 lexicon.touch([file.stamp])
             else:
-                lexicon.replace(file.stamp, file.chunks)
+                lexicon.put(file.stamp, file.rows)
                 done.changed += 1
-                done.chunks += len(file.chunks)
+                done.chunks += len(file.rows)
 
 
 def _take_out(
