@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from embedserve.backends.base import ArtefactInfo
+from embedserve.backends.scratch import scratch
 from embedserve.models.spec import ModelSource
 
 CONVERTER = 5  # raise it when convert.py makes another model from the same weights
@@ -114,8 +115,8 @@ def build(
     """
     target = path_of(source, precision, home)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=target.parent) as scratch:
-        made = Path(scratch) / "artefact"
+    with scratch(target.parent) as folder:
+        made = folder / "artefact"
         made.mkdir()
         notes = write(made)
         manifest: dict[str, Any] = {
