@@ -83,6 +83,20 @@ def home(environ: Mapping[str, str] | None = None) -> str:
     return os.path.expanduser(environ.get("EMBEDDING_HOME", "").strip() or "~/.cache/embedserve")
 
 
+def grpc_port(rest: int, environ: Mapping[str, str] | None = None) -> tuple[int | None, bool]:
+    """The port of gRPC beside REST's, and whether it was asked for: QDRANT_GRPC_PORT, else the next one after REST's.
+
+    None: QDRANT_GRPC_PORT is `off`, or REST takes a free port and nothing is said.
+    """
+    environ = os.environ if environ is None else environ
+    value = environ.get("QDRANT_GRPC_PORT", "").strip()
+    if value.lower() == "off":
+        return None, True
+    if not value:
+        return (rest + 1 if 0 < rest < 65535 else None), False
+    return (0 if value == "0" else _port("QDRANT_GRPC_PORT", environ, QDRANT_PORT + 1)), True
+
+
 def is_local(host: str) -> bool:
     """Whether `host` names this machine's loopback."""
     return host in ("localhost", "::1") or host.startswith("127.")

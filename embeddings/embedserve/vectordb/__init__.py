@@ -12,6 +12,7 @@
     files.py       space, durability, files that are replaced whole
     hnsw_build.py  builds the HNSW index of a copy in a child process (`python -m embedserve.vectordb.hnsw_build`)
     threads.py     blocking work off the event loop
+    grpc_api/      Qdrant's gRPC API over the same handlers
     errors.py      Qdrant's error kinds and statuses
 
 Qdrant Edge holds Python's global lock during each call, so calls are short and the only long one, building

@@ -44,8 +44,13 @@ def _say(scope: Scope, status: int, body: bytes) -> None:
         reason = str(orjson.loads(body)["status"]["error"])
     except (ValueError, KeyError, TypeError):
         reason = body[:_LONGEST].decode("utf-8", "replace")
+    say(f"{scope['method']} {printable(scope['path'])}", status, reason)
+
+
+def say(what: str, status: int, reason: str) -> None:
+    """The line; `what` must be printable."""
     level = logging.ERROR if status >= 500 and status != 501 else logging.INFO if status == 404 else logging.WARNING
-    log.log(level, "%s %s: %d %s", scope["method"], printable(scope["path"]), status, printable(reason))
+    log.log(level, "%s: %d %s", what, status, printable(reason))
 
 
 def printable(text: str) -> str:

@@ -49,10 +49,26 @@ OPEN_PATHS = ("/", "/healthz", "/livez", "/readyz")
 _QUERY_PARAMETERS = {"wait", "ordering", "timeout", "consistency", "priority", "checksum"}
 
 
+Slots = dict[bool, asyncio.Semaphore]
+"""For bodies of writes (True) and of reads."""
+
+
+def new_slots() -> Slots:
+    return {True: asyncio.Semaphore(BODIES), False: asyncio.Semaphore(BODIES)}
+
+
 def create_app(
-    storage: Storage, api_key: str | None = None, allowed_hosts: Iterable[str] = (), max_body: int = MAX_BODY
+    storage: Storage,
+    api_key: str | None = None,
+    allowed_hosts: Iterable[str] = (),
+    max_body: int = MAX_BODY,
+    slots: Slots | None = None,
 ) -> ASGIApp:
-    """The application; opens the storage at start-up and closes it at shutdown. ValueError: a wrong host name."""
+    """The application; opens the storage at start-up and closes it at shutdown. ValueError: a wrong host name.
+
+    `slots`: to be shared with gRPC.
+    """
+    slots = slots or new_slots()
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -62,7 +78,6 @@ def create_app(
         finally:
             await storage.close()
 
-    slots = {True: asyncio.Semaphore(BODIES), False: asyncio.Semaphore(BODIES)}
     routes = [
         Route(path, _answer(h, storage, slots[is_write(m, path)], max_body), methods=[m]) for m, path, h in ROUTES
     ]

@@ -64,11 +64,12 @@ def parse_collection(body: Any) -> dict[str, Any]:
     fields = Fields(body, "body")
     fields.refuse(
         quantization_config="quantization",
-        sharding_method="custom sharding",
         strict_mode_config="strict mode",
         init_from="initialisation from another collection",
         id_tracker="placement of the id tracker",
     )
+    if fields.take("sharding_method", str, "auto") != "auto":
+        raise unsupported("custom sharding (`sharding_method`)")
     vectors, sparse = _vectors(fields.take("vectors")), _sparse(fields.take("sparse_vectors"))
     if not vectors and not sparse:
         raise format_error("body: missing field `vectors`")

@@ -45,7 +45,7 @@ def _folder(storage: Storage, collection: Collection) -> Path:
 
 
 def _shown(path: Path) -> dict[str, Any]:
-    made = datetime.datetime.fromtimestamp(path.stat().st_mtime).replace(microsecond=0)
+    made = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC).replace(microsecond=0, tzinfo=None)
     checksum = path.with_suffix(".sha256")
     return {
         "name": path.name,
