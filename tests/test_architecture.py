@@ -65,6 +65,8 @@ CONFINED = {
     "fastapi": {"api", "vectordb"},
     "qdrant_client": {"indexing", "doctor"},
     "qdrant_edge": {"vectordb"},
+    "grpc": {"vectordb"},
+    "google": {"vectordb"},
     "prometheus_client": {"observability"},
     "ray": {"scaling"},
     "opentelemetry": {"tracing"},

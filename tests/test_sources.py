@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedserve import sources
-from embedserve.client_settings import client_settings, qdrant_port
+from embedserve.client_settings import client_settings, grpc_port, qdrant_port
 from embedserve.errors import SettingsError
 from support.processes import EMBEDSERVE, clean_environment
 
@@ -185,3 +185,25 @@ def test_manage_sh_and_python_read_a_file_in_the_same_way(tmp_path_factory, line
     assert done.returncode == 0, done.stderr
     seen = dict(item.split("=", 1) for item in done.stdout.decode().split("\0") if "=" in item)
     assert {name: seen.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("rest", "value", "expected"),
+    [
+        (6333, None, (6334, False)),
+        (7000, "", (7001, False)),
+        (0, None, (None, False)),
+        (65535, None, (None, False)),
+        (6333, "7777", (7777, True)),
+        (6333, "0", (0, True)),
+        (6333, "OFF", (None, True)),
+    ],
+)
+def test_the_port_of_grpc_is_the_one_after_rests_unless_said(rest, value, expected):
+    environ = {} if value is None else {"QDRANT_GRPC_PORT": value}
+    assert grpc_port(rest, environ) == expected
+
+
+def test_a_port_of_grpc_that_is_none_is_refused():
+    with pytest.raises(SettingsError, match="QDRANT_GRPC_PORT=many"):
+        grpc_port(6333, {"QDRANT_GRPC_PORT": "many"})

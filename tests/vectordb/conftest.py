@@ -9,9 +9,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from qdrant_client import QdrantClient
 
 EXTERNAL = os.environ.get("QDRANT_URL")
 embedded_only = pytest.mark.skipif(bool(EXTERNAL), reason="about the embedded Qdrant, and QDRANT_URL is set")
@@ -22,7 +24,8 @@ class Embedded:
 
     def __init__(self, storage: Path, *options: str, env: dict[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "embedserve.cli", "qdrant", "--port", "0", "--storage", str(storage)]
-        environ = {name: value for name, value in os.environ.items() if name != "QDRANT_API_KEY"} | (env or {})
+        ours = ("QDRANT_API_KEY", "QDRANT_GRPC_PORT")
+        environ = {name: value for name, value in os.environ.items() if name not in ours} | (env or {})
         self.log = storage.parent / f"{storage.name}-{uuid.uuid4().hex[:6]}.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([*command, *options], stderr=log, env=environ)
@@ -32,6 +35,15 @@ class Embedded:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
         self.url = self.log.read_text().split("embedded Qdrant on ")[1].split(",")[0]
+
+    @property
+    def grpc_port(self) -> int:
+        """Once gRPC listens, which is a moment after REST does; started with QDRANT_GRPC_PORT."""
+        deadline = time.monotonic() + 30
+        while "gRPC on " not in self.log.read_text():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+        return int(self.log.read_text().split("gRPC on ")[1].split()[0].rpartition(":")[2])
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -48,6 +60,11 @@ class Embedded:
     def __exit__(self, *_exc: object) -> None:
         if self.process.poll() is None:
             self.kill()
+
+
+def over_grpc(server: Embedded, **options: Any) -> QdrantClient:
+    """A client that says everything over gRPC that it can."""
+    return QdrantClient(url=server.url, grpc_port=server.grpc_port, prefer_grpc=True, timeout=60, **options)
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,9 @@ def _several(field: Any, value: Any) -> Any:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         inner = field.message_type.fields_by_name["value"]
         return {key: _one(inner, value[key]) for key in value}
-    return list(value) if field.message_type is None else [plain(item) for item in value]
+    if field.message_type is not None:
+        return [plain(item) for item in value]
+    return _numbers(value) if field.cpp_type == field.CPPTYPE_FLOAT else list(value)
 
 
 def _one(field: Any, value: Any) -> Any:

@@ -1,12 +1,14 @@
-"""The gRPC server: one unary call of Qdrant's services at a time through the handler that REST has for it.
+"""The gRPC server: each call of Qdrant's services through the handler that REST has for it.
 
-Messages are bounded as REST's bodies are, and a connection has at most 32 calls under way: what a client has over
-waits on its side. Reads and writes take the body slots of REST. A refusal is one log line with its reason, as there.
+Messages are bounded in size and time as REST's bodies are and take the same slots, so few are in memory at once: a
+call is registered as one that sends a stream, since only of such a call the message is not read before the handler
+asks for it. On the wire that is the same. The key is looked at before. A refusal is one log line with its reason.
 Must be started and stopped on the event loop of the storage.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import time
@@ -15,13 +17,14 @@ from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from embedserve.errors import SetupError
 from embedserve.vectordb.access_log import say
-from embedserve.vectordb.app import API_VERSION, MAX_BODY, Slots, explain
+from embedserve.vectordb.app import API_VERSION, BODY_SECONDS, MAX_BODY, Slots, explain
 from embedserve.vectordb.call import Call
-from embedserve.vectordb.errors import ApiError, unsupported
+from embedserve.vectordb.errors import ApiError, unsupported, wrong_input
 from embedserve.vectordb.grpc_api.methods import METHODS, Method
 from embedserve.vectordb.grpc_api.stubs import pb, services
 from embedserve.vectordb.storage import Storage
@@ -29,7 +32,7 @@ from embedserve.vectordb.threads import Kind, panics_as_errors, run
 
 log = logging.getLogger(__name__)
 
-CALLS_A_CONNECTION = 32
+CALLS_A_CONNECTION = 1024  # over it gRPC refuses streams, which clients show as errors
 STOP_SECONDS = 5.0
 _LARGE = 64 << 10  # bytes of a message from which on it is read in a thread
 _LONGEST = 1000
@@ -37,6 +40,7 @@ _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
     409: grpc.StatusCode.ALREADY_EXISTS,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     501: grpc.StatusCode.UNIMPLEMENTED,
@@ -92,13 +96,13 @@ class GrpcServer:
             answer: Answer = _health
         else:
             answer = partial(self._answer, path, METHODS.get(path), reply)
-        return grpc.unary_unary_rpc_method_handler(
+        return grpc.stream_unary_rpc_method_handler(
             answer,
             request_deserializer=GetMessageClass(descriptor.input_type).FromString,
             response_serializer=reply.SerializeToString,
         )
 
-    async def _answer(self, path: str, method: Method | None, reply: Any, request: Any, context: Any) -> Any:
+    async def _answer(self, path: str, method: Method | None, reply: Any, messages: Any, context: Any) -> Any:
         started = time.perf_counter()
         try:
             self._check_key(context)
@@ -106,7 +110,7 @@ class GrpcServer:
                 raise unsupported(f"gRPC method {path}")
             with panics_as_errors():
                 async with self._slots[method.writes]:
-                    result = await self._handled(method, request)
+                    result = await self._handled(method, await _received(messages))
                 fields = await _maybe_in_thread(_size(result) > _LARGE, Kind.READ, partial(method.reply, result))
             return reply(**fields, time=time.perf_counter() - started)
         except Exception as error:
@@ -136,6 +140,15 @@ class GrpcServer:
             raise ApiError(401, "the API key is missing or wrong; send it as metadata `api-key`")
 
 
+async def _received(messages: Any) -> Any:
+    try:
+        return await asyncio.wait_for(anext(messages), BODY_SECONDS)
+    except TimeoutError:
+        raise ApiError(408, f"Timeout: the message did not come within {BODY_SECONDS:.0f} s") from None
+    except (DecodeError, StopAsyncIteration):
+        raise wrong_input("the message cannot be read") from None
+
+
 async def _maybe_in_thread(large: bool, kind: Kind, work: Callable[[], Any]) -> Any:
     return await run(kind, work) if large else work()
 
@@ -148,7 +161,7 @@ def _size(result: Any) -> int:
     return len(found) * (8192 if isinstance(found[0], dict) and "vector" in found[0] else 1024)
 
 
-async def _health(_request: Any, _context: Any) -> Any:
+async def _health(_messages: Any, _context: Any) -> Any:
     return pb.HealthCheckReply(title="qdrant - vector search engine", version=API_VERSION)
 
 
