@@ -213,3 +213,60 @@ def test_proxies_and_tls_are_for_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_simple("http://127.0.0.1:6333")
     assert not is_simple("http://qdrant.example:6333")
     assert not is_simple("https://127.0.0.1:6333")
+
+
+async def test_a_cross_encoder_puts_the_best_in_order_only_when_it_is_asked(
+    where: Connection, service: EmbeddingStandIn, workspace: Path
+) -> None:
+    await index(where, workspace)
+    service.reranker = lambda _query, text: 1.0 if "cherry.py > cherry" in text else 0.0
+    assert paths(await ask(where, workspace, "what banana makes"))[0] == "banana.py"
+    found = await ask(where, workspace, "what banana makes", rerank=True)
+    assert paths(found) == ["cherry.py", "banana.py", "apple.py"]
+    assert "reranked 1.000" in found.hits[0].why
+    async with where.open(str(workspace)) as (store, embedder):
+        heavy = await find(store, embedder, Query("what banana makes", rerank=True), None)
+    assert paths(heavy)[0] == "cherry.py"
+
+
+async def test_chunks_beyond_the_best_keep_their_places(
+    where: Connection, service: EmbeddingStandIn, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await index(where, workspace)
+    service.reranker = lambda _query, text: 1.0 if "cherry" in text else 0.0
+    monkeypatch.setattr(searching, "RERANKED", 1)
+    assert paths(await ask(where, workspace, "what banana makes", rerank=True))[0] == "banana.py"
+
+
+async def test_where_no_reranker_is_served_it_is_said_and_the_order_stays(where: Connection, workspace: Path) -> None:
+    await index(where, workspace)
+    found = await ask(where, workspace, "what banana makes", rerank=True)
+    assert paths(found)[0] == "banana.py"
+    assert found.notes[0].startswith("not reranked: ")
+    assert "no reranker is served" in found.notes[0]
+
+
+@pytest.mark.slow
+async def test_a_real_cross_encoder_behind_the_real_service_orders_a_search(
+    where: Connection, workspace: Path, tmp_path: Path
+) -> None:
+    """Tiny random weights: the order means nothing, but it is the library's own."""
+    pytest.importorskip("sentence_transformers")
+    from support.live import real_server
+    from support.tiny_models import cross_encoder
+
+    await index(where, workspace)
+    model = cross_encoder("bert", tmp_path)
+    texts = []
+    for name in ("apple", "banana", "cherry"):
+        texts.append(f"{name}.py > {name}\n" + (workspace / f"{name}.py").read_text().rstrip())
+    wanted = [
+        ("apple.py", "banana.py", "cherry.py")[row["corpus_id"]] for row in model.rank("what banana makes", texts)
+    ]
+    served = {"rerank_model": str(tmp_path / "ce"), "backend": "openvino", "precision": "fp32"}
+    with real_server(tmp_path, **served) as server:
+        reranker = LightEmbedder(server.url + "/v1")
+        store, embedder = where.light(str(workspace))
+        embedder.rerank = reranker.rerank  # type: ignore[method-assign]  # the vectors are the stand-in's
+        found = await find(store, embedder, Query("what banana makes", rerank=True), None)
+    assert paths(found) == wanted

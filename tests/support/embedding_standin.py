@@ -12,6 +12,7 @@ import re
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -28,7 +29,8 @@ def bag_of_words(text: str, dimension: int) -> np.ndarray:
 
 class EmbeddingStandIn:
     """`texts`: every text that was embedded. `answers`: statuses to give to the next requests instead of
-    vectors, as (status, headers). `key`: demand this key. `delay`: seconds for each request."""
+    vectors, as (status, headers). `key`: demand this key. `delay`: seconds for each request. `reranker`: POST
+    /v1/rerank gives its score of each document; None: none is served."""
 
     def __init__(self, dimension: int = 64, model: str = "bag-of-words", key: str | None = None) -> None:
         self.dimension, self.model, self.key = dimension, model, key
@@ -36,6 +38,7 @@ class EmbeddingStandIn:
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.requests = self.running = self.most_running = self.largest = 0
         self.delay = 0.0
+        self.reranker: Callable[[str, str], float] | None = None
         self.lock = threading.Lock()
 
     def __enter__(self) -> EmbeddingStandIn:
@@ -71,6 +74,12 @@ class EmbeddingStandIn:
             self.largest = max(self.largest, len(texts))
         return {"object": "list", "model": self.model, "data": data}
 
+    def rerank(self, body: dict[str, Any]) -> dict[str, Any]:
+        assert self.reranker
+        scores = [self.reranker(body["query"], text) for text in body["documents"]]
+        order = sorted(range(len(scores)), key=lambda at: -scores[at])
+        return {"results": [{"index": at, "relevance_score": scores[at]} for at in order]}
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         standin = self
 
@@ -95,6 +104,11 @@ class EmbeddingStandIn:
                         self.answer(401, {"error": {"message": "wrong API key"}})
                     elif refusal:
                         self.answer(refusal[0], {"error": {"message": "not now"}}, refusal[1])
+                    elif self.path.endswith("/rerank"):
+                        if standin.reranker:
+                            self.answer(200, standin.rerank(body))
+                        else:
+                            self.answer(404, {"error": {"message": "no reranker is served"}})
                     else:
                         self.answer(200, standin.embed(body))
                 finally:

@@ -34,6 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=_positive, default=10, metavar="N", help="most results (10)")
     parser.add_argument("--lexical", action="store_true", help="by words alone: no model, no service, no Qdrant")
     parser.add_argument("--wait", action="store_true", help="index what is new first, vectors too")
+    parser.add_argument(
+        "--rerank", action="store_true", help="have the 50 best put in order by the served cross-encoder (slower)"
+    )
     parser.add_argument("--explain", action="store_true", help="say which rules moved each result")
     parser.add_argument(
         "--without", metavar="RULE", action="append", default=[], help="leave out a rule that --explain names"
@@ -86,7 +89,8 @@ async def _search(
     from embedserve.indexing.search import Query
 
     off = tuple(args.without)
-    query = Query(args.query, args.limit, args.min_score, args.path_prefix, args.language, off, args.lexical)
+    where_in = (args.min_score, args.path_prefix, args.language)
+    query = Query(args.query, args.limit, *where_in, off, args.lexical, args.rerank)
     store.to(await workspace_of(where, store, args.workspace is not None))
     if args.wait:
         await _index(where, store.workspace)

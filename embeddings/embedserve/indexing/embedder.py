@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedserve.errors import IndexingFailed
-from embedserve.indexing.rest import service_refusal, service_unreachable
+from embedserve.indexing.rest import rerank_body, scores_of, service_refusal, service_unreachable
 from embedserve.indexing.workspace import is_this_machine
 
 BATCH = 60  # texts in one request, as the clients send
@@ -105,6 +105,11 @@ class Embedder:
                 "it was restarted with another model; run the same command again"
             )
         return vectors
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> list[float]:
+        """A cross-encoder's score of each document, higher is better. Raises IndexingFailed: none is served."""
+        answer = await self._send("POST", "/rerank", rerank_body(query, documents))
+        return scores_of(answer, len(documents), self.url)
 
     async def _post(self, texts: Sequence[str]) -> dict[str, Any]:
         body = {"input": list(texts), "model": self.model, "encoding_format": "base64"}

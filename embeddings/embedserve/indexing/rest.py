@@ -115,6 +115,10 @@ class LightEmbedder:
         self.model = str(answer.get("model") or self.model)
         return rows
 
+    async def rerank(self, query: str, documents: Sequence[str]) -> list[float]:
+        """A cross-encoder's score of each document, higher is better. Raises IndexingFailed: none is served."""
+        return scores_of(self._call("POST", "/rerank", rerank_body(query, documents)), len(documents), self.url)
+
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         try:
             status, content = self._http.request(method, path, body)
@@ -207,6 +211,20 @@ def service_refusal(status: int, content: bytes, url: str) -> str:
         404: "; see --model and --embeddings-url",
     }.get(status, "")
     return f"{url} answered {status}: {detail}{advice}"
+
+
+def rerank_body(query: str, documents: Sequence[str]) -> dict[str, Any]:
+    """As Cohere, Jina and Voyage have it; the reranker that the service serves."""
+    return {"query": query, "documents": list(documents)}
+
+
+def scores_of(answer: dict[str, Any], count: int, url: str) -> list[float]:
+    """Each document's score, of an answer in which they come in another order. Raises IndexingFailed."""
+    try:
+        scores = {int(row["index"]): float(row["relevance_score"]) for row in answer["results"]}
+        return [scores[at] for at in range(count)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise IndexingFailed(f"{url}/rerank: the answer is no list of scores ({error!r})") from None
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from embedserve.errors import IndexingFailed
@@ -22,7 +22,7 @@ from embedserve.indexing.fusion import bm25_ranking
 from embedserve.indexing.languages import Language, find_language
 from embedserve.indexing.lexical import Lexicon
 from embedserve.indexing.passages import passages
-from embedserve.indexing.ranking import called_names, rank
+from embedserve.indexing.ranking import Ranked, called_names, rank
 from embedserve.indexing.store import Status, Store, check_fit
 from embedserve.indexing.tokens import query_words, words
 from embedserve.indexing.workspace import collection_name
@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 
 CANDIDATES = 100  # of each half
 NEARLY_ALL = 0.995  # of the chunks: a file that is being written is no news
+RERANKED = 50  # chunks that a cross-encoder puts in order
 DEFINERS = 20  # chunks that define a name of the question
 
 
 @dataclass(frozen=True)
 class Query:
     """`min_score`: of the cosine; None takes every score. `path_prefix`: a file or folder inside the workspace.
-    `off`: rules of `ranking.RULES`, and "whole" (definitions), to leave out. `by_words`: ask no model."""
+    `off`: rules of `ranking.RULES`, and "whole" (definitions), to leave out. `by_words`: ask no model. `rerank`: have
+    the best put in order by the cross-encoder that the service serves."""
 
     text: str
     limit: int = 10
@@ -48,6 +50,7 @@ class Query:
     language: str | None = None
     off: tuple[str, ...] = ()
     by_words: bool = False
+    rerank: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,13 @@ async def find(store: Store, embedder: Embedder | LightEmbedder, query: Query, l
             f"{embedded:.0%} of the chunks have a vector, the others are found by their words; if nothing indexes them "
             f"now: embedserve index {store.workspace}"
         )
-    return Answer(_hits(pool, query, lexicon), notes, embedded if lexicon else None, missing)
+    ranked = _ranked(pool, query)
+    if query.rerank and ranked:
+        try:
+            ranked = await _reranked(ranked, pool, embedder, query.text)
+        except IndexingFailed as error:
+            notes.append(f"not reranked: {error.message}")
+    return Answer(_hits(ranked, pool, query, lexicon), notes, embedded if lexicon else None, missing)
 
 
 def _add_by_words(pool: _Pool, lexicon: Lexicon, query: Query, prefix: str, language: Language | None) -> None:
@@ -174,12 +183,31 @@ async def _add_by_meaning(
     return status
 
 
-def _hits(pool: _Pool, query: Query, lexicon: Lexicon | None) -> list[Hit]:
+def _ranked(pool: _Pool, query: Query) -> list[Ranked]:
     kept = [at for at, entry in enumerate(pool.entries) if query.min_score is None or entry.point in pool.cosines]
     if len(kept) < len(pool.entries):
         _keep_only(pool, kept)
     unknown = {at for at, entry in enumerate(pool.entries) if entry.point not in pool.cosines}
-    ranked = rank(query.text, pool.entries, pool.by_meaning, pool.by_words, unknown, query.off)
+    return rank(query.text, pool.entries, pool.by_meaning, pool.by_words, unknown, query.off)
+
+
+async def _reranked(
+    ranked: list[Ranked], pool: _Pool, embedder: Embedder | LightEmbedder, question: str
+) -> list[Ranked]:
+    """The best RERANKED in the order of the cross-encoder's scores, then the others as they were."""
+    best = ranked[:RERANKED]
+    scores = await embedder.rerank(question, [_described(pool.entries[item.at]) for item in best])
+    order = sorted(range(len(best)), key=lambda at: -scores[at])
+    moved = [replace(best[at], why=[*best[at].why, f"reranked {scores[at]:.3f}"]) for at in order]
+    return [*moved, *ranked[RERANKED:]]
+
+
+def _described(entry: Entry) -> str:
+    """A chunk as a cross-encoder reads it: where it is, then what it says."""
+    return "\n".join(filter(None, (" > ".join((entry.path, *entry.scope)), entry.signature, entry.text)))
+
+
+def _hits(ranked: Sequence[Ranked], pool: _Pool, query: Query, lexicon: Lexicon | None) -> list[Hit]:
     between = lexicon.between if lexicon and "whole" not in query.off else None
     hits = []
     for passage in passages(ranked, pool.entries, between, query.limit):
