@@ -4,8 +4,9 @@ Functions with a docstring are taken from the Python standard library and from t
 cut out of the sources, the rest is indexed as `embedserve index` does it, and the first paragraph of each
 docstring is the question. A hit is right when it overlaps the lines of its function.
 
-Printed for each corpus: MRR (over the first 50), recall@1 and @10, and how the scores of right answers and of
-wrong ones are spread, from which follows the threshold that keeps 95 % of the right answers found.
+Printed for each corpus: MRR (over the first 50), recall@1 and @10, of the nearest vectors alone and of the search as it
+is (words and rules too); and how the cosines of right answers and of wrong ones are spread, from which follows the
+threshold that keeps 95 % of the right answers found.
 
     embedserve qdrant & embedserve serve --model all-MiniLM-L6-v2 &
     python scripts/bench/retrieval.py --pairs 1500
@@ -33,7 +34,9 @@ import numpy as np
 
 from embedserve.commands._search_options import add_connection_options, connection
 from embedserve.indexing.embedder import BATCH, Embedder
+from embedserve.indexing.lexical import drop_lexicon, open_lexicon
 from embedserve.indexing.progress import Display
+from embedserve.indexing.search import Query, find
 from embedserve.indexing.store import Store
 from embedserve.indexing.sync import Indexer, Report, all_or_first_error
 from embedserve.sources import fill
@@ -50,7 +53,8 @@ class Pair:
     path: str
     first: int
     last: int  # lines of the function in the stripped file, both included
-    rank: int = 0  # 0: not among the first DEPTH
+    rank: int = 0  # by cosine alone; 0: not among the first DEPTH
+    searched: int = 0  # of the search
     score: float = 0.0
     wrong: tuple[float, ...] = ()  # scores of the wrong hits among the first ten
 
@@ -109,11 +113,17 @@ async def measure(args: argparse.Namespace, source: Path, folder: Path) -> dict[
     report = Report(str(folder), store.collection)
     with Display() as display:
         try:
-            await Indexer(store, embedder, display).sync(report)
+            lexicon = where.lexicon_path(str(folder)) or ""
+            await Indexer(store, embedder, display, lexicon=lexicon).sync(report)
             display.start("asking", len(pairs))
             batches = iter([pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)])
             await all_or_first_error([ask(batches, store, embedder, display) for _ in range(4)])
+            display.start("searching", len(pairs))
+            for pair in pairs:
+                await searched(pair, store, embedder, lexicon)
+                display.advance(1)
         finally:
+            drop_lexicon(lexicon)
             await store.drop()
             await embedder.close()
             await store.qdrant.close()
@@ -126,6 +136,17 @@ async def ask(batches: Iterator[list[Pair]], store: Store, embedder: Embedder, d
         for pair, vector in zip(batch, vectors.tolist(), strict=True):
             judge(pair, await store.query(vector, DEPTH, None))
             display.advance(1)
+
+
+async def searched(pair: Pair, store: Store, embedder: Embedder, path: str) -> None:
+    lexicon = open_lexicon(path)
+    assert lexicon
+    hits = (await find(store, embedder, Query(pair.question, DEPTH), lexicon)).hits
+    lexicon.close()
+    for rank, hit in enumerate(hits, 1):
+        if hit.path == pair.path and hit.start_line <= pair.last and hit.end_line >= pair.first:
+            pair.searched = rank
+            return
 
 
 def judge(pair: Pair, points: list[Any]) -> None:
@@ -152,6 +173,9 @@ def figures(pairs: list[Pair]) -> dict[str, Any]:
         "mrr": float(np.mean([1 / rank if rank else 0 for rank in ranks])),
         "recall_at_1": float(np.mean(ranks == 1)),
         "recall_at_10": float(np.mean((ranks >= 1) & (ranks <= 10))),
+        "search_mrr": float(np.mean([1 / pair.searched if pair.searched else 0 for pair in pairs])),
+        "search_recall_at_1": float(np.mean([pair.searched == 1 for pair in pairs])),
+        "search_recall_at_10": float(np.mean([1 <= pair.searched <= 10 for pair in pairs])),
         "right_scores": spread(right),
         "wrong_scores": spread(wrong),
         "threshold": float(threshold),
@@ -168,7 +192,11 @@ def spread(scores: np.ndarray) -> dict[str, float]:
 
 def show(name: str, result: dict[str, Any]) -> None:
     print(f"{name}: {result['pairs']} pairs, {result['chunks']} chunks of {result['files']} files, {result['model']}")
-    print(f"  MRR {result['mrr']:.4f}   recall@1 {result['recall_at_1']:.4f}   recall@10 {result['recall_at_10']:.4f}")
+    for kind, key in (("by cosine alone", ""), ("search", "search_")):
+        shown = "   ".join(
+            f"{m} {result[key + m.lower().replace('@', '_at_')]:.4f}" for m in ("MRR", "recall@1", "recall@10")
+        )
+        print(f"  {kind}: {shown}")
     for kind in ("right", "wrong"):
         shown = "  ".join(f"{p} {score:.2f}" for p, score in result[f"{kind}_scores"].items())
         print(f"  scores of {kind} answers in the first ten:  {shown}")
