@@ -10,7 +10,6 @@ import pytest
 
 from embedserve import service
 from embedserve.errors import InvalidRequest, NotReady, SettingsError, SetupError
-from embedserve.models.steps import Pool
 from embedserve.service import EmbeddingService
 from support.tiny_models import sentence_transformer
 
@@ -164,17 +163,24 @@ def test_after_close_calls_say_so_and_no_thread_is_left(monkeypatch):
     assert left == [], left
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [({"task": "score"}, "cross-encoder"), ({"steps": (Pool(("mean",), include_prompt=False),)}, "include_prompt")],
-)
-def test_a_model_whose_answers_would_be_wrong_here_is_refused_by_name(changes, words, monkeypatch):
+@pytest.mark.filterwarnings("ignore")
+def test_a_prompt_that_is_not_pooled_is_seen_and_not_counted(tmp_path, monkeypatch):
+    model = sentence_transformer("bert", tmp_path, include_prompt=False, prompts={"query": "select name: "})
+    monkeypatch.setenv("EMBEDDING_HOME", str(tmp_path))
+    texts = ["def add(a, b)", "x", "import os"]
+    wanted = model.encode(texts, prompt_name="query", normalize_embeddings=True)
+    with EmbeddingService(str(tmp_path / "st"), dtype="float32") as made:
+        assert np.abs(made.embed_query(texts) - wanted).max() < 1e-5
+        assert np.abs(made.embed(texts) - wanted).max() > 1e-2
+
+
+def test_a_cross_encoder_is_refused_by_name(monkeypatch):
     load_as_it_is = service.load
 
     def load(name, settings):
         loaded = load_as_it_is(name, settings.model_copy(update={"backend": "fake"}))
-        return replace(loaded, spec=replace(loaded.spec, **changes))
+        return replace(loaded, spec=replace(loaded.spec, task="score"))
 
     monkeypatch.setattr(service, "load", load)
-    with pytest.raises(SetupError, match=words):
+    with pytest.raises(SetupError, match="cross-encoder"):
         EmbeddingService("fake")

@@ -115,7 +115,7 @@ class EmbeddingService:
         Raises InvalidRequest that names what is wrong.
         """
         prefix = self._prefix(input_type=input_type, prompt_name=prompt_name)
-        return self._embed(texts, lambda _: prefix, dimensions)
+        return self._embed(texts, prefix, dimensions)
 
     def embed_query(self, texts: str | Sequence[str], *, dimensions: int | None = None) -> Vectors:
         """As `embed`, as questions; the plain text where the model has no query side."""
@@ -131,11 +131,13 @@ class EmbeddingService:
         """As `embed`, as what is searched. title: one for all, or one for each text (EmbeddingGemma takes titles)."""
         if title is None or isinstance(title, str):
             prefix = self._prefix(input_type=prompts.DOCUMENT, title=title)
-            return self._embed(texts, lambda _: prefix, dimensions)
+            return self._embed(texts, prefix, dimensions)
         if isinstance(texts, str) or len(title) != len(texts):
             raise InvalidRequest("'title' must be one string, or one for each text", param="title")
         prefixes = [self._prefix(input_type=prompts.DOCUMENT, title=one) for one in title]
-        return self._embed(texts, prefixes.__getitem__, dimensions)
+        if len(set(prefixes)) > 1 and not self._spec.pools_prompt:
+            raise InvalidRequest("this model does not pool its prompt: give one 'title' for all texts", param="title")
+        return self._embed(texts, prefixes, dimensions)
 
     def similarity(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Vectors:
         """Cosine of every row of `a` (n, d) with every row of `b` (m, d): (n, m) float32.
@@ -177,7 +179,8 @@ class EmbeddingService:
     def _prefix(self, **asked: str | None) -> str:
         return prompts.prefix(self._spec, default=self._settings.default_prompt, **asked)  # type: ignore[arg-type]
 
-    def _embed(self, texts: str | Sequence[str], prefix_of: Any, dimensions: int | None) -> Vectors:
+    def _embed(self, texts: str | Sequence[str], prefix: str | list[str], dimensions: int | None) -> Vectors:
+        """prefix: one for all texts, or one for each."""
         dimension = prompts.dimension(self._spec, dimensions)
         alone = isinstance(texts, str)
         rows = [texts] if isinstance(texts, str) else list(texts)
@@ -186,8 +189,10 @@ class EmbeddingService:
                 raise InvalidRequest(f"element {i} is a {type(text).__name__}, not a string", param="texts")
         if not rows:
             return np.empty((0, dimension or self.dimension), dtype=np.float32)
-        prefixed = [prefix_of(i) + text for i, text in enumerate(rows)]
-        vectors = self._await(self._engine.embed(prefixed, dimension=dimension)).vectors
+        if not isinstance(prefix, str) and len(set(prefix)) > 1:
+            rows, prefix = [one + text for one, text in zip(prefix, rows, strict=True)], ""
+        common = prefix if isinstance(prefix, str) else prefix[0]
+        vectors = self._await(self._engine.embed(rows, prefix=common, dimension=dimension)).vectors
         return vectors[0] if alone else vectors
 
     def _await(self, work: Coroutine[Any, Any, _T]) -> _T:
@@ -203,17 +208,12 @@ class EmbeddingService:
 
 
 def _refuse_what_is_not_embedded(loaded: Loaded) -> None:
-    """The server serves these; here their answers would be wrong in silence."""
-    reason = ""
+    """The server serves it; here its answers would be wrong in silence."""
     if loaded.spec.task == "score":
-        reason = "is a cross-encoder: it scores pairs and gives no embedding"
-    elif not loaded.spec.pools_prompt:
-        reason = (
-            "leaves a prompt's tokens out of its pooling (include_prompt: false), which EmbeddingService does not do"
-        )
-    if reason:
         loaded.backend.close()
-        raise SetupError(f"{loaded.spec.id} {reason}; use `embedserve serve`")
+        raise SetupError(
+            f"{loaded.spec.id} is a cross-encoder: it scores pairs and gives no embedding; use `embedserve serve`"
+        )
 
 
 def _engine(loaded: Loaded, settings: Settings) -> Engine:
@@ -226,7 +226,15 @@ def _engine(loaded: Loaded, settings: Settings) -> Engine:
         adaptive=settings.adaptive_batching,
         workers=loaded.backend.info.streams,
     )
-    return Engine(spec.id, loaded.backend, loaded.tokenizer, spec.max_tokens, governor, centred=spec.centred)
+    return Engine(
+        spec.id,
+        loaded.backend,
+        loaded.tokenizer,
+        spec.max_tokens,
+        governor,
+        pool_prompt=spec.pools_prompt,
+        centred=spec.centred,
+    )
 
 
 def _unit(rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
