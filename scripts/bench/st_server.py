@@ -6,6 +6,7 @@ FastAPI, one model, its own encode() (sorts a request's texts by length, batches
 As good as its documentation makes it:
 
 - bf16, fp32: the OpenVINO export of optimum-intel, with OpenVINO's inference-precision hint.
+- --torch (fp32, bf16): the library without OpenVINO, for architectures that optimum-intel 2.0 does not export.
 - int8: its `export_static_quantized_openvino_model` (NNCF static quantisation, 300 samples), calibrated on
   code of the standard library, because its default data set is on a hub; runs with the bf16 hint.
 
@@ -121,6 +122,15 @@ def load(folder: Path, precision: str) -> Any:
     return SentenceTransformer(str(folder), backend="openvino", model_kwargs=kwargs)
 
 
+def load_torch(folder: Path, precision: str) -> Any:
+    """Where optimum-intel cannot export the architecture: the library's own default, in the same precision."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    return SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": dtype})
+
+
 def create_app(model: Any, name: str, precision: str) -> FastAPI:
     app = FastAPI()
     lock = threading.Lock()
@@ -136,7 +146,7 @@ def create_app(model: Any, name: str, precision: str) -> FastAPI:
         texts = [request.input] if isinstance(request.input, str) else request.input
         with lock:
             seen.clear()
-            vectors = model.encode(texts, batch_size=32, normalize_embeddings=True)
+            vectors = model.encode(texts, batch_size=32, normalize_embeddings=True).astype("float32")  # bf16: as float
             tokens = sum(seen)
         if request.encoding_format == "base64":
             encoded: list[Any] = [base64.b64encode(row.tobytes()).decode() for row in vectors]
@@ -158,9 +168,14 @@ def main() -> None:
     parser.add_argument("--precision", choices=list(HINTS), default="bf16")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "embedserve-st-server")
+    parser.add_argument("--torch", action="store_true", help="its PyTorch backend: where there is no export")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    model = load(prepare(folder_of(args.model), args.precision, args.work), args.precision)
+    folder = folder_of(args.model)
+    if args.torch:
+        model = load_torch(folder, args.precision)
+    else:
+        model = load(prepare(folder, args.precision, args.work), args.precision)
     uvicorn.run(create_app(model, args.model, args.precision), host="127.0.0.1", port=args.port, log_level="warning")
 
 

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="st[:P]",
         default=[],
-        help="start sentence-transformers with OpenVINO in precision P (bf16), too",
+        help="start sentence-transformers with OpenVINO in precision P (bf16), too; st-torch: with PyTorch",
     )
     what.add_argument(
         "--st-python",
@@ -204,9 +204,12 @@ def _other(kind: str, precision: str, model: str, python: str) -> list[str]:
     from embedserve.bench.servers import script_command
     from embedserve.errors import SetupError
 
-    if kind != "st" or precision not in ("fp32", "bf16", "int8"):
-        raise SetupError(f"--against {kind}:{precision}: known are st:fp32, st:bf16 and st:int8")
-    return script_command("st_server.py", "--model", model, "--precision", precision, python=python)
+    known = {"st": ("fp32", "bf16", "int8"), "st-torch": ("fp32", "bf16")}
+    if precision not in known.get(kind, ()):
+        shown = ", ".join(f"{name}:{one}" for name, precisions in known.items() for one in precisions)
+        raise SetupError(f"--against {kind}:{precision}: known are {shown}")
+    torch = ["--torch"] if kind == "st-torch" else []
+    return script_command("st_server.py", "--model", model, "--precision", precision, *torch, python=python)
 
 
 def _subject(name: str, endpoint: Endpoint, wanted: str | None, shape: str | None) -> Subject:
