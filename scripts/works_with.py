@@ -17,8 +17,8 @@ all went well. The first line of its docstring (of its first comment) says what 
     # ///
 
 Each client has an environment of its own (a venv, or a folder of npm) in the cache folder, made once per set of
-dependencies. It gets QDRANT_URL, EMBEDDING_URL (without /v1), EMBEDDING_MODEL and RERANK_MODEL (a tiny random one:
-that its order is right is tests/api/test_rerank_end_to_end.py's business). The results go to
+dependencies. It gets QDRANT_URL, QDRANT_GRPC_PORT, EMBEDDING_URL (without /v1), EMBEDDING_MODEL and RERANK_MODEL (a
+tiny random one: that its order is right is tests/api/test_rerank_end_to_end.py's business). The results go to
 memory-bank/works-with.json and, as a table, to memory-bank/works-with.md; clients that are not run keep their last
 result. It knows no client: adding one is adding a file.
 """
@@ -148,14 +148,15 @@ def execute(run: Run, folder: Path, environment: dict[str, str]) -> str:
 @contextlib.contextmanager
 def servers(needed: set[str], cache: Path):
     """Our servers on free ports, and the variables that tell a client where they are."""
-    from support.processes import embedded_qdrant, minilm_service
+    from support.processes import embedded_qdrant, free_port, minilm_service
 
     environment: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         if "qdrant" in needed:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            process = stack.enter_context(embedded_qdrant(folder / "storage"))
-            environment |= {"QDRANT_URL": process.url}
+            port = str(free_port())
+            process = stack.enter_context(embedded_qdrant(folder / "storage", QDRANT_GRPC_PORT=port))
+            environment |= {"QDRANT_URL": process.url, "QDRANT_GRPC_PORT": port}
         if needed & {"embeddings", "rerank"}:
             settings = {}
             if "rerank" in needed:
