@@ -65,6 +65,10 @@ class Settings(BaseModel):
         0, ge=0, le=1024, description="Compute threads; 0: from the cgroup's CPU quota and the affinity"
     )
     onnx_threads: int = Field(0, ge=0, le=8, description="Threads of the ONNX backend; 0: as `threads`, at most 8")
+    wide: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="One text alone on all cores, for a second copy of the weights in memory; `auto`: up to 256 MB and a sixteenth of the memory",
+    )
     overlong: Literal["truncate", "error"] = Field(
         "truncate", description="A text over the model's limit is cut, or refused with 400"
     )

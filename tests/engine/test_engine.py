@@ -317,3 +317,30 @@ def test_a_cut_vector_loses_its_mean_first_only_where_the_model_wants_it(centred
     wanted = before[[0, 1, 2, 1], :4]
     np.testing.assert_allclose(cut, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
     np.testing.assert_array_equal(_assemble(list(full), [0, 1, 2], None, centred), full)
+
+
+def test_a_text_that_comes_alone_has_the_whole_machine_and_one_beside_others_has_not():
+    class Wide(FakeBackend):
+        alone = 0
+
+        def embed_alone(self, sequences):
+            self.alone += 1
+            return self.embed(sequences)
+
+    async def test(engine):
+        backend.alone = 0
+        for i in range(3):
+            await engine.embed([f"search {i}"])
+        assert backend.alone == 3
+        backend.delay = 0.05
+        scan = asyncio.create_task(engine.embed([f"{i} " * 50 for i in range(2000)]))
+        await until(lambda: len(engine.backlog) and engine.backlog._idle == 0)
+        backend.alone = 0
+        await asyncio.gather(*(engine.embed([f"a search beside it {i}"]) for i in range(5)))
+        assert backend.alone == 0
+        assert len(engine.backlog)  # it was beside it
+        scan.cancel()
+        await asyncio.gather(scan, return_exceptions=True)
+
+    backend = Wide(streams=2)
+    with_engine(test, backend, max_tokens=64)

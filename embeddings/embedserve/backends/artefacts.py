@@ -62,6 +62,11 @@ class Artefact:
     def model(self) -> Path:
         return self.folder / files(self.precision)[0]
 
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum((self.folder / name).stat().st_size for name in files(self.precision))
+
 
 def files(precision: str) -> tuple[str, ...]:
     """The names of an artefact's files; the first is the one to load."""

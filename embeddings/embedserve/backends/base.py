@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -68,4 +68,13 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the model. embed() must not be called afterwards."""
+        ...
+
+
+@runtime_checkable
+class RunsAlone(Protocol):
+    """A backend that has a way of its own for a text that comes while nothing else runs."""
+
+    def embed_alone(self, sequences: Sequence[TokenIds]) -> Vectors:
+        """As Backend.embed, on all cores. Right at any time, quick only while no other call runs."""
         ...

@@ -19,6 +19,7 @@ import numpy as np
 
 from embedserve.backends.artefacts import Artefact
 from embedserve.backends.base import BackendInfo, TokenIds, Vectors
+from embedserve.backends.openvino_wide import WideModel
 from embedserve.backends.packing import pack
 from embedserve.errors import InferenceFailed, OutOfMemory
 from embedserve.models.spec import ModelSpec
@@ -31,15 +32,17 @@ _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot alloca
 
 def streams_for(threads: int) -> int:
     """How many streams share `threads` without a rest: OpenVINO gives each threads // streams, and the rest idles."""
-    if threads <= MOST_STREAMS:
+    if threads <= MOST_STREAMS or threads in (11, 13):  # of these primes one stream would be all that is left
         return threads
     return next((n for n in (4, 3, 5, 2, 7) if threads % n == 0), 1)
 
 
 class OpenVinoBackend:
-    """See base.Backend."""
+    """See base.Backend and base.RunsAlone. wide: keep a second copy of the model, which runs one text on all cores."""
 
-    def __init__(self, artefact: Artefact, spec: ModelSpec, *, threads: int, native_bf16: bool, why: str) -> None:
+    def __init__(
+        self, artefact: Artefact, spec: ModelSpec, *, threads: int, native_bf16: bool, why: str, wide: bool = False
+    ) -> None:
         import openvino
 
         streams = streams_for(threads)
@@ -50,7 +53,11 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,
             "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
         }
-        self._model = openvino.Core().compile_model(artefact.model, "CPU", options)
+        core = openvino.Core()
+        self._model = core.compile_model(artefact.model, "CPU", options)
+        self._wide = None
+        if wide and streams > 1:
+            self._wide = WideModel(lambda: core.compile_model(artefact.model, "CPU", options | {"NUM_STREAMS": 1}))
         self._inputs = [i.get_any_name() for i in self._model.inputs]
         self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()
@@ -70,10 +77,18 @@ class OpenVinoBackend:
         self.embed([np.zeros(8, dtype=np.int32)])  # compiles what can be; a wrong file fails here
 
     def embed(self, sequences: Sequence[TokenIds]) -> Vectors:
+        return self._infer(self._model, "narrow", sequences)
+
+    def embed_alone(self, sequences: Sequence[TokenIds]) -> Vectors:
+        wide = self._wide.get() if self._wide is not None else None
+        return self.embed(sequences) if wide is None else self._infer(wide, "wide", sequences)
+
+    def _infer(self, model: Any, name: str, sequences: Sequence[TokenIds]) -> Vectors:
         with self._in_use():
-            request = getattr(self._requests, "request", None)
+            request = getattr(self._requests, name, None)  # one a thread and model
             if request is None:
-                request = self._requests.request = self._model.create_infer_request()
+                request = model.create_infer_request()
+                setattr(self._requests, name, request)
             try:
                 feed = pack(sequences)
                 inputs = {name: feed[name] for name in self._inputs}
@@ -95,9 +110,13 @@ class OpenVinoBackend:
         with self._gate:
             if self._gate.wait_for(lambda: self._running == 0, timeout=_PATIENCE):
                 self._model.release_memory()
+                if self._wide is not None:
+                    self._wide.release_memory()
 
     def close(self) -> None:
         self._requests = threading.local()
+        if self._wide is not None:
+            self._wide.close()
         del self._model
 
     @contextmanager

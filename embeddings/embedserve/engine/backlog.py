@@ -115,6 +115,10 @@ class Backlog:
         """Texts waiting (not yet taken). Takes no lock and walks nothing: /health asks under any load."""
         return self._waiting
 
+    def is_quiet(self, workers: int) -> bool:
+        """Whether nothing waits and all workers but the one that asks are idle."""
+        return not self._waiting and self._idle >= workers - 1
+
     def submit(self, job: Job, keys: Sequence[bytes], ids: Sequence[TokenIds]) -> None:
         """Add a job: row i of its vectors is the text with ids[i], whose key is keys[i] (distinct keys)."""
         with self._changed:

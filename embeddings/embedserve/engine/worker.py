@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from embedserve import observability as obs
-from embedserve.backends.base import Backend, Vectors
+from embedserve.backends.base import Backend, RunsAlone, Vectors
 from embedserve.engine.backlog import Backlog, Item
 from embedserve.engine.health import Health
 from embedserve.engine.memory import MemoryGovernor
@@ -66,6 +66,7 @@ class Worker:
         self.last_used = time.monotonic()
         self._best_tokens = backend.info.best_batch_tokens
         self._best_texts = backend.info.best_batch_texts
+        self._embed_alone = backend.embed_alone if isinstance(backend, RunsAlone) else backend.embed
         self._worth = backend.info.best_batch_tokens // 4
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -146,7 +147,8 @@ class Worker:
         lengths = [item.length for item in batch]
         self._running_since = start = time.monotonic()
         try:
-            raw = self.backend.embed([item.ids for item in batch])
+            alone = len(batch) == 1 and self.backlog.is_quiet(self.backend.info.streams)
+            raw = (self._embed_alone if alone else self.backend.embed)([item.ids for item in batch])
         except MemoryError as error:
             raise OutOfMemory("out of memory") from error
         finally:

@@ -6,15 +6,18 @@ Knows nothing of other models, of memory in use and of requests.
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from dataclasses import dataclass
 
 from embedserve.backends.base import Backend
 from embedserve.engine.cache import VectorOrigin
 from embedserve.engine.encoder import Tokenizer
 from embedserve.machine import cpu
+from embedserve.machine.memory import usable_memory
 from embedserve.models.spec import ModelSource, ModelSpec
 from embedserve.settings import Settings
 
+_WIDE_AT_MOST = 256 * 1024 * 1024
 _DISTRIBUTIONS = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 
 
@@ -101,12 +104,20 @@ def load(name: str, settings: Settings) -> Loaded:
         device=settings.device,
         threads=settings.threads,
         onnx_threads=settings.onnx_threads,
+        wide_bytes=_wide_bytes(settings),
         home=settings.home,
     )
     if backend.info.artefact and backend.info.artefact.guard == "skipped":
         notice = f"{notice} this int8 artefact's quality was never judged (--no-guard)".strip()
     notice = f"{notice} {source.spec.notice}".strip()  # how its files were understood
     return Loaded(source.spec, backend, load_tokenizer(source), source.revision, source.origin, notice)
+
+
+def _wide_bytes(settings: Settings) -> int:
+    """What a second copy of a model's weights may take."""
+    if settings.wide == "auto":
+        return min(_WIDE_AT_MOST, usable_memory(settings.memory_limit) // 16)
+    return 0 if settings.wide == "off" else sys.maxsize
 
 
 def _fake(name: str) -> Loaded:
