@@ -40,7 +40,8 @@ def indexed(root: Path, options: list[str]) -> tuple[dict[str, object], float, f
     """The report, the peak RSS in MB, and seconds of one `embedserve index`."""
     began = time.monotonic()
     command = [*EMBEDSERVE, "index", str(root), "--json", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=clean_environment())
+    environment = clean_environment(EMBEDDING_HOME=f"{root}-home")  # the lexical index
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
     assert process.stdout is not None
     report = json.loads(process.stdout.read())
     _pid, status, usage = os.wait4(process.pid, 0)

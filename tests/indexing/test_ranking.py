@@ -195,3 +195,14 @@ def test_a_class_that_holds_a_method_shown_before_takes_its_place():
 def test_parts_of_one_long_line_stay_apart():
     pieces = [Entry("a.js", "javascript", f"piece{n}", (), 1, 1, "function", ("f",), (1, 2)) for n in range(3)]
     assert len(shown([0, 1, 2], pieces)) == 3
+
+
+def test_almost_equal_copies_are_shown_once_and_named():
+    lines = [f"line {n}" for n in range(20)]
+    copy = [*lines[:-1], "another last line"]
+    other = [*lines[:14], *(f"other {n}" for n in range(6))]
+    texts = {"a.py": lines, "b.py": copy, "c.py": other}
+    entries = [Entry(path, "python", "\n".join(text), (), 1, 20) for path, text in texts.items()]
+    found = shown([0, 1, 2], entries)
+    assert [passage.entry.path for passage in found] == ["a.py", "c.py"]
+    assert found[0].why == ["also b.py:1-20"]

@@ -23,7 +23,7 @@ from embedserve.indexing.text import MAX_CHARS
 from embedserve.indexing.walk import Found, Walk
 from embedserve.indexing.workspace import shown_path
 
-FILES_AT_ONCE = 200  # in one transaction
+FILES_AT_ONCE, CHUNKS_AT_ONCE = 200, 4000  # in one transaction, and in memory
 SETTLED_SECONDS = 2.0  # younger files may change again without another time
 
 
@@ -127,7 +127,7 @@ def refresh(
         with lexicon.writing():
             lexicon.distrust()  # all are read again, also when this run is stopped half way
             lexicon.set_meta(cutting=key, workspace=shown_path(workspace))
-    for group in _groups(_changed(workspace, found, known, key, same_cut, stop, advance), FILES_AT_ONCE):
+    for group in _groups(_changed(workspace, found, known, key, same_cut, stop, advance)):
         _write(lexicon, group, done)
     if not (stop and stop.is_set()):
         _take_out(lexicon, found, known, only, done)
@@ -218,11 +218,11 @@ def _below(path: str, roots: Iterable[str]) -> bool:
     return any(not root or path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
 
 
-def _groups(items: Iterator[_Looked], size: int) -> Iterator[list[_Looked]]:
+def _groups(items: Iterator[_Looked]) -> Iterator[list[_Looked]]:
     group: list[_Looked] = []
     for item in items:
         group.append(item)
-        if len(group) == size:
+        if len(group) >= FILES_AT_ONCE or sum(len(looked.rows or ()) for looked in group) >= CHUNKS_AT_ONCE:
             yield group
             group = []
     if group:

@@ -1,8 +1,8 @@
 """From ranked chunks to what is shown: whole functions instead of their parts, each piece of code once.
 
 A chunk that is a part of a definition which is not too long is shown as that whole definition, with all the lines that
-the index has of it; its other parts, and whatever else lies inside, are folded into it. Pure but for `between`, which
-gives the chunks of some lines of a file.
+the index has of it; its other parts, and whatever else lies inside, are folded into it. So is a text that is there
+almost equal again. Pure but for `between`, which gives the chunks of some lines of a file.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from embedserve.indexing.ranking import Ranked
 
 MOST_LINES = 120
 MOST_CHARACTERS = 6000
+NEAR_EQUAL = 0.9  # of the lines of two hits
 
 Between = Callable[[str, int, int], Sequence[Entry]]
 
@@ -42,7 +43,12 @@ def passages(
             holder.folded.append(item.at)
             continue
         if len(shown) == limit:
-            continue  # more may still fold into what is shown
+            break
+        twin = next((passage for passage in shown if _near_equal(candidates[passage.at], entry)), None)
+        if twin is not None:
+            twin.folded.append(item.at)
+            twin.why = [*twin.why, f"also {entry.path}:{entry.start_line}-{entry.end_line}"]
+            continue
         whole = whole_definition(entry, between) if between else None
         if whole is None:
             shown.append(Passage(item.at, entry, item.why))
@@ -57,6 +63,15 @@ def passages(
         else:
             shown.append(Passage(item.at, whole, why))
     return shown
+
+
+def _near_equal(one: Entry, other: Entry) -> bool:
+    """Copies of one text, but for a line in ten: a vendored file, a generated one, an old version."""
+    shorter, longer = sorted((len(one.text), len(other.text)))
+    if shorter < NEAR_EQUAL * longer:
+        return False
+    lines, others = ({line.strip() for line in entry.text.split("\n")} for entry in (one, other))
+    return len(lines & others) >= NEAR_EQUAL * len(lines | others)
 
 
 def whole_definition(entry: Entry, between: Between) -> Entry | None:
