@@ -262,3 +262,8 @@ def test_an_error_is_where_openais_voyages_and_jinas_clients_look_for_it(server)
     body = server.post({"input": "a", "model": "no-such"}).json()
     assert body["detail"] == body["error"]["message"]
     assert set(body["error"]) == {"message", "type", "param", "code"}
+
+
+def test_voyages_own_client_gets_no_error_object_on_which_some_of_its_versions_crash(server):
+    headers = {"user-agent": "Voyage/v1 PythonBindings/0.3.7"}
+    assert set(server.post({"input": "a", "model": "no-such"}, headers=headers).json()) == {"message", "detail"}

@@ -64,8 +64,8 @@ class LiveServer:
         self._thread.join(30)
         assert not self._thread.is_alive(), "the server did not stop"
 
-    def post(self, json: Any, **kwargs: Any) -> httpx.Response:
-        return httpx.post(self.url + "/v1/embeddings", json=json, timeout=60, **kwargs)
+    def post(self, json: Any, path: str = "/v1/embeddings", **kwargs: Any) -> httpx.Response:
+        return httpx.post(self.url + path, json=json, timeout=60, **kwargs)
 
     def wait_for(self, condition: Any, seconds: float = 10) -> None:
         """Poll until `condition()` is true."""

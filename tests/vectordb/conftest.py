@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,16 @@ embedded_only = pytest.mark.skipif(bool(EXTERNAL), reason="about the embedded Qd
 
 
 class Embedded:
-    """`embedserve qdrant` on a free port."""
+    """`embedserve qdrant` on a free port. start: what Python runs in place of `-m embedserve.cli`."""
 
-    def __init__(self, storage: Path, *options: str, env: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "embedserve.cli", "qdrant", "--port", "0", "--storage", str(storage)]
+    def __init__(
+        self,
+        storage: Path,
+        *options: str,
+        env: dict[str, str] | None = None,
+        start: Sequence[str] = ("-m", "embedserve.cli"),
+    ) -> None:
+        command = [sys.executable, *start, "qdrant", "--port", "0", "--storage", str(storage)]
         ours = ("QDRANT_API_KEY", "QDRANT_GRPC_PORT")
         environ = {name: value for name, value in os.environ.items() if name not in ours} | (env or {})
         self.log = storage.parent / f"{storage.name}-{uuid.uuid4().hex[:6]}.log"

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from embedserve import observability as obs
 from embedserve.api.declare import traits
 from embedserve.engine.small import is_small_body
-from embedserve.errors import BodyTooLarge, BodyTooSlow, EmbedServeError, InvalidRequest, NotReady
+from embedserve.errors import BodyTooLarge, BodyTooSlow, EmbedServeError, InvalidRequest, NotReady, OutOfMemory
 from embedserve.serving.admission import HELD, Admission, Slot
 
 _PRE_READ = 64 * 1024
@@ -81,6 +81,10 @@ class AdmissionMiddleware:
             pass
         except EmbedServeError as error:
             await self.refuse(send, error)
+        except MemoryError:
+            if begun:
+                raise
+            await self.refuse(send, OutOfMemory("not enough memory for this request: send fewer texts at once"))
         except asyncio.CancelledError:
             if begun or not self.draining():
                 raise

@@ -55,6 +55,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
     app.add_exception_handler(EmbedServeError, _ours)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
+    app.add_exception_handler(MemoryError, _pass_on)
     app.add_exception_handler(Exception, _internal)
     wrapped: ASGIApp = AdmissionMiddleware(
         Direct(app),
@@ -151,6 +152,11 @@ async def _http(request: Request, error: HTTPException) -> Response:
 
 async def _validation(_request: Request, _error: RequestValidationError) -> Response:
     return _answer(InvalidRequest("the request is not valid"))
+
+
+async def _pass_on(_request: Request, error: Exception) -> Response:
+    """To the admission middleware, whose answer it is; else it would be an internal error."""
+    raise error
 
 
 async def _internal(_request: Request, _error: Exception) -> Response:

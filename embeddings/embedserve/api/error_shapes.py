@@ -6,7 +6,8 @@
     rerank (Voyage, Jina)     {"message": "...", "detail": "..."}
     TEI                       {"error": "...", "error_type": "..."}
 
-So nothing that refuses has to know whose client it refuses.
+So nothing that refuses has to know whose client it refuses. Voyage's own client is known by its User-Agent, since it
+calls OpenAI's path and some of its versions crash on an `error` object.
 """
 
 from __future__ import annotations
@@ -73,7 +74,11 @@ class _Translator:
 
     def _shape(self) -> Shape | None:
         # Asked late: what the route declares is in the scope only once it has been found.
-        return SHAPES.get(traits(self.scope).errors)
+        shape = traits(self.scope).errors
+        is_voyage = shape == "openai" and any(
+            name == b"user-agent" and value.startswith(b"Voyage/") for name, value in self.scope["headers"]
+        )
+        return rerank if is_voyage else SHAPES.get(shape)
 
     async def _translated(self, start: Message) -> None:
         body = self.body

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,7 +89,16 @@ def _openvino(source: ModelSource, parameters: Parameters, target: Path, half: b
 
     from embedserve.backends import openvino_ops
 
-    openvino.save_model(openvino_ops.build(source.spec, parameters, half=half), target, compress_to_fp16=False)
+    built = openvino_ops.build(source.spec, parameters, half=half)
+    try:
+        openvino.save_model(built, target, compress_to_fp16=False)
+    except RuntimeError as error:
+        if "iostream" not in str(error):  # all that the library says of a write that was refused
+            raise
+        free = shutil.disk_usage(target.parent).free >> 20
+        raise errors.ArtefactError(
+            f"the converted model could not be written to {target.parent.parent}: is the disk full? {free} MiB are free"
+        ) from None
     compiled = openvino.Core().compile_model(target, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     names = [i.get_any_name() for i in compiled.inputs]
     return lambda feed: np.array(compiled({name: feed[name] for name in names})[0])

@@ -314,8 +314,12 @@ class Engine:
             raise InvalidRequest(f"{self.name} gives embeddings and does not score pairs of texts", param="model")
 
     def _computed(self, items: list[Item], vectors: Vectors) -> None:
-        if self.cache is not None:
+        if self.cache is None:
+            return
+        try:
             self.cache.put_many([item.key for item in items], vectors)
+        except Exception as error:  # a cache may forget: the vectors are there and are answered
+            log.warning("vectors were not cached: %s", type(error).__name__)
 
 
 def _assemble(rows: Sequence[Vectors], inverse: Sequence[int], dimension: int | None, centred: bool) -> Vectors:

@@ -50,6 +50,7 @@ class Runtime:
         self.settings = settings
         self._find = find
         self.started = time.time()
+        self._since = time.monotonic()  # a clock that is set makes no uptime
         self.failure: SetupError | None = None
         self.loading = True  # until the default model is in memory and the files of the others are there
         self.draining = False
@@ -86,6 +87,11 @@ class Runtime:
     def models(self) -> list[ServedModel]:
         """The models that are in memory now."""
         return self.residents.loaded
+
+    @property
+    def uptime(self) -> float:
+        """Seconds."""
+        return time.monotonic() - self._since
 
     @property
     def pid(self) -> int:

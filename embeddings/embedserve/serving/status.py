@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from embedserve.serving.runtime import Runtime
@@ -27,7 +26,7 @@ def health(runtime: Runtime) -> dict[str, Any]:
         "models": [entry.id for entry in entries],
         "models_loaded": [model.spec.id for model in runtime.models],
         "pid": runtime.pid,
-        "uptime_seconds": round(time.time() - runtime.started, 1),
+        "uptime_seconds": round(runtime.uptime, 1),
         "rss_bytes": runtime.rss,
         "memory_limit_bytes": runtime.governor.limit,
         "batch_cap": runtime.governor.cap,
