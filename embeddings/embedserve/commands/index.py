@@ -51,6 +51,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="leave out what matches; give it at each run, or write it into a file .embedserveignore once",
     )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="many folders at once on Ray, without the service: `auto` or ray://HOST:PORT of a cluster that sees the "
+        "folders, `local` to start one here (the extra `scale`)",
+    )
+    parser.add_argument("--ray-actors", type=int, default=1, metavar="N", help="model processes on Ray (1)")
+    parser.add_argument("--ray-cpus", type=int, default=1, metavar="N", help="cores of each (1)")
     parser.add_argument("--verbose", action="store_true", help="name each file that is not indexed, and why")
     parser.add_argument("--json", action="store_true", help="print the report as JSON on stdout")
 
@@ -72,6 +80,10 @@ def run(args: argparse.Namespace) -> int:
     workspaces = list(dict.fromkeys(checked(local(path, home, fresh=not reading)) for path in paths or ["."]))
     if what == "export":
         return run_export(args, file, workspaces[0])
+    if args.ray:
+        from embedserve.commands._bulk import run_bulk
+
+        return run_bulk(args, workspaces)
     if args.watch and len(workspaces) > 1:
         return asyncio.run(_watch_all(args, workspaces))
     return next((code for workspace in workspaces if (code := _index(args, workspace, file))), 0)

@@ -39,13 +39,22 @@ __all__ = ["Indexer", "Report", "all_or_first_error"]
 
 
 @dataclass
-class _Opened:
+class Opened:
     """What is stored. `leftovers`: paths with points of files that have no record; None: not looked for."""
 
     status: Status
     recipe: Recipe
     records: dict[str, FileRecord | None]
     leftovers: dict[str, int]
+
+
+@dataclass
+class Planned:
+    """`stored_paths`: those that may have points already; None: any may."""
+
+    plan: Plan
+    opened: Opened
+    stored_paths: set[str] | None
 
 
 class Indexer:
@@ -75,31 +84,35 @@ class Indexer:
         began = time.monotonic()
         self._stop.clear()
         try:
-            found = await in_daemon_thread(self._walk, changed)
-            window = await self._lexical(report, found, changed, await self._expected_window())
-            opened = await self._open(report, changed)
-            await self._lexical(report, found, changed, opened.recipe.max_tokens, window)
-            plan = await in_daemon_thread(
-                make_plan,
-                self.store.workspace,
-                found,
-                opened.records,
-                opened.leftovers,
-                opened.recipe.key,
-                self.display,
-                self._stop,
-            )
-            self._note(report, opened, found, plan, changed is None)
-            if changed is None and plan.gone and not (plan.changed or plan.unchanged or plan.kept):
-                raise IndexingFailed(
-                    f"{self.store.workspace} has no file to index now, but its index has points; they were kept. "
-                    "Is a disk not mounted? Delete them with: embedserve index --delete " + self.store.workspace
-                )
-            await self._write(report, opened, plan, found, changed is None)
+            await self._write(report, await self.plan(report, changed))
             report.complete = True
         finally:
             self._stop.set()
             report.seconds = time.monotonic() - began
+
+    async def plan(self, report: Report, changed: set[str] | None = None) -> Planned:
+        """What there is to do; words are found already. Raises IndexingFailed."""
+        found = await in_daemon_thread(self._walk, changed)
+        window = await self._lexical(report, found, changed, await self._expected_window())
+        opened = await self._open(report, changed)
+        await self._lexical(report, found, changed, opened.recipe.max_tokens, window)
+        plan = await in_daemon_thread(
+            make_plan,
+            self.store.workspace,
+            found,
+            opened.records,
+            opened.leftovers,
+            opened.recipe.key,
+            self.display,
+            self._stop,
+        )
+        self._note(report, opened, found, plan, changed is None)
+        if changed is None and plan.gone and not (plan.changed or plan.unchanged or plan.kept):
+            raise IndexingFailed(
+                f"{self.store.workspace} has no file to index now, but its index has points; they were kept. "
+                "Is a disk not mounted? Delete them with: embedserve index --delete " + self.store.workspace
+            )
+        return Planned(plan, opened, {*opened.records, *opened.leftovers} if changed is None else None)
 
     def _walk(self, changed: set[str] | None) -> Walk:
         return walk(self.store.workspace, changed, self.chosen)
@@ -132,14 +145,14 @@ class Indexer:
     def _read(self, path: str) -> None:
         self.display.advance(1, 0, path)
 
-    async def _open(self, report: Report, changed: set[str] | None) -> _Opened:
+    async def _open(self, report: Report, changed: set[str] | None) -> Opened:
         if not self.embedder.dimension:
             await self.embedder.probe()
         report.model, report.dimension = str(self.embedder.model), self.embedder.dimension
         recipe = Recipe(report.model, report.dimension, fitted(self.embedder.window))
         status = await self.store.prepare(recipe)
         if not status.points:
-            return _Opened(status, recipe, {}, {})
+            return Opened(status, recipe, {}, {})
         records = await self.store.records(None if changed is None else sorted(changed))
         leftovers: dict[str, int] = {}
         if changed is None and not (status.complete and status.chunks == status.points):
@@ -149,9 +162,9 @@ class Indexer:
                 for path, record in records.items()
                 if record is not None and leftovers.get(path) == record.chunks
             }
-        return _Opened(status, recipe, records, leftovers)
+        return Opened(status, recipe, records, leftovers)
 
-    def _note(self, report: Report, opened: _Opened, found: Walk, plan: Plan, everything: bool) -> None:
+    def _note(self, report: Report, opened: Opened, found: Walk, plan: Plan, everything: bool) -> None:
         report.changed = len(plan.changed)
         report.generated = plan.generated
         report.skipped, report.unknown, report.warnings = dict(plan.skipped), dict(found.unknown), found.warnings
@@ -164,24 +177,35 @@ class Indexer:
         report.files = opened.status.files - len(touched)
         report.chunks = opened.status.chunks - sum(before[path] for path in touched)
 
-    async def _write(self, report: Report, opened: _Opened, plan: Plan, found: Walk, everything: bool) -> None:
-        marked, recipe = opened.status, opened.recipe
-        if not plan.changed and not plan.gone and marked.complete and marked.recipe == recipe:
+    async def _write(self, report: Report, planned: Planned) -> None:
+        if not await self.begin(planned):
             return
-        await self.store.mark(False, recipe, marked.files, marked.chunks)
+        recipe = planned.opened.recipe
         pipeline = Pipeline(self.store, self.embedder, self.display, report, recipe.key, recipe.max_tokens)
-        pipeline.stored_paths = {*opened.records, *opened.leftovers} if everything else None
+        pipeline.stored_paths = planned.stored_paths
         began = time.monotonic()
         try:
-            await pipeline.run(plan.changed)
+            await pipeline.run(planned.plan.changed)
         finally:
             report.embed_seconds = time.monotonic() - began
-        await self.store.delete_files(plan.gone)
+        await self.finish(report, planned)
+
+    async def begin(self, planned: Planned) -> bool:
+        """Mark the index as incomplete; False: it is equal to the folder already."""
+        plan, marked, recipe = planned.plan, planned.opened.status, planned.opened.recipe
+        if not plan.changed and not plan.gone and marked.complete and marked.recipe == recipe:
+            return False
+        await self.store.mark(False, recipe, marked.files, marked.chunks)
+        return True
+
+    async def finish(self, report: Report, planned: Planned) -> None:
+        """Every changed file is stored: take out what is of no file any more, and mark the index as complete."""
+        opened, gone = planned.opened, planned.plan.gone
+        await self.store.delete_files(gone)
         report.deleted += sum(
-            record.chunks if (record := opened.records.get(path)) else opened.leftovers.get(path, 0)
-            for path in plan.gone
+            record.chunks if (record := opened.records.get(path)) else opened.leftovers.get(path, 0) for path in gone
         )
-        await self.store.mark(True, recipe, report.files, report.chunks)
+        await self.store.mark(True, opened.recipe, report.files, report.chunks)
 
 
 async def all_or_first_error(coroutines: Iterable[Any]) -> None:
