@@ -7,19 +7,15 @@ import json
 from dataclasses import asdict
 
 from embedserve.commands._search_options import connection
-from embedserve.errors import IndexingFailed, MissingExtra
+from embedserve.errors import IndexingFailed
 
 
 def run_bulk(args: argparse.Namespace, workspaces: list[str]) -> int:
     """Index all folders in one stream; one line, or one JSON object, for each."""
     if args.watch or args.recreate or args.delete or args.include or args.exclude:
         raise IndexingFailed("--ray goes with none of --watch, --recreate, --delete, --include and --exclude")
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtra("indexing on Ray", "scale") from None
     from embedserve.indexing.progress import Display
-    from embedserve.scaling.bulk import Bulk, index_repositories
+    from embedserve.scaling.bulk import Bulk, index_repositories, on_ray
 
     where = connection(args)
     bulk = Bulk(
@@ -30,13 +26,8 @@ def run_bulk(args: argparse.Namespace, workspaces: list[str]) -> int:
         max(1, args.ray_cpus),
         where.home,
     )
-    local = args.ray == "local"
-    ray.init(address=None if local else args.ray, include_dashboard=None, log_to_driver=False)
-    try:
-        with Display() as display:
-            reports = index_repositories(workspaces, bulk, display)
-    finally:
-        ray.shutdown()
+    with on_ray(None if args.ray == "local" else args.ray), Display() as display:
+        reports = index_repositories(workspaces, bulk, display)
     for report in reports:
         shown = {name: value for name, value in asdict(report).items() if args.verbose or name != "left_out"}
         line = json.dumps(shown, ensure_ascii=False) if args.json else f"{report.workspace}: {report.line()}"

@@ -12,17 +12,18 @@ What is not made: the lexical index, which belongs to the machine that searches.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from embedserve.errors import IndexingFailed, SetupError
+from embedserve.errors import IndexingFailed, MissingExtra, SetupError
 from embedserve.indexing.chunk import Chunk, chunk_text
 from embedserve.indexing.decode import NotText
 from embedserve.indexing.load import load, read_bytes
@@ -80,6 +81,23 @@ class Done:
     embedded: int
     deleted: int
     warning: str
+
+
+@contextlib.contextmanager
+def on_ray(address: str | None) -> Iterator[None]:
+    """Ray while the block lasts: the cluster at `address`, or (None) one that is started here. Raises MissingExtra."""
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtra("indexing on Ray", "scale") from None
+    try:
+        ray.init(address=address, log_to_driver=False)
+    except ConnectionError as error:
+        raise SetupError(f"Ray at {address}: {error}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def index_repositories(paths: Sequence[str], bulk: Bulk, display: Display) -> list[Report]:
