@@ -27,11 +27,11 @@ def on(monkeypatch, features):
     monkeypatch.setattr(cpu, "features", lambda: features)
 
 
-def install_int8(source, home):
+def install_int8(source, home, **notes):
     def write(folder):
         for name in artefacts.files("int8"):
             (folder / name).write_text("x")
-        return {"guard": "passed"}
+        return {"guard": "passed", **notes}
 
     return artefacts.build(source, "int8", home, write)
 
@@ -133,3 +133,24 @@ def test_onnx_runs_a_packed_model_on_at_most_eight_threads(tiny_jina, home):
     assert backend.info.threads == 8
     assert backend.info.packed
     assert backend.embed([np.arange(3, dtype=np.int32)]).shape == (1, 48)
+
+
+@pytest.mark.parametrize(
+    ("features", "notes", "expected", "reason"),
+    [
+        (WITH, {"cpu": WITH.int8_class, "times_fp32": 2.1}, "int8", "installed"),
+        (WITHOUT, {"cpu": WITH.int8_class, "times_fp32": 2.1}, "fp32", "judged on"),
+        (WITHOUT, {"cpu": WITHOUT.int8_class, "times_fp32": 1.3}, "int8", "installed"),
+        (WITHOUT, {"cpu": WITHOUT.int8_class, "times_fp32": 0.8}, "fp32", "0.8 times the speed of fp32"),
+    ],
+)
+def test_auto_takes_no_int8_that_was_judged_on_another_class_of_cpu_or_is_slower_here(
+    tiny_jina, tmp_path, monkeypatch, chosen, features, notes, expected, reason
+):
+    on(monkeypatch, features)
+    install_int8(tiny_jina, tmp_path, **notes)
+    precision, why = load_backend(tiny_jina, home=tmp_path)
+    assert precision == expected
+    assert reason in why
+    pinned, _ = load_backend(tiny_jina, precision="int8", home=tmp_path)
+    assert pinned == "int8"

@@ -200,15 +200,26 @@ def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str
         return precision, "pinned by EMBEDDING_PRECISION"
     unused = ""
     if "int8" in source.spec.dtypes:
-        if artefacts.find(source, "int8", home):
-            return "int8", "an optimised artefact is installed"
-        if artefacts.is_there(source, "int8", home):
+        if found := artefacts.find(source, "int8", home):
+            if not (unfit := _unfit(found, features)):
+                return "int8", "an optimised artefact is installed"
+            unused = f"; the int8 artefact is not used: {unfit}"
+        elif artefacts.is_there(source, "int8", home):
             unused = "; the int8 artefact is torn: run `embedserve optimize` again"
         elif artefacts.stale(source, "int8", home):
             unused = "; the int8 artefact is of another OpenVINO or embedserve version: run `embedserve optimize` again"
     if features.bf16 and "bf16" in source.spec.dtypes:
         return "bf16", f"native on this CPU ({', '.join(f for f in features.flags if 'bf16' in f)}){unused}"
     return "fp32", f"no native bf16 on this CPU{unused}"
+
+
+def _unfit(artefact: artefacts.Artefact, features: cpu.CpuFeatures) -> str:
+    """Why `auto` leaves an int8 artefact: judged on another class of CPU, or slower than fp32. "" where it fits."""
+    made_on = artefact.notes.get(artefacts.MADE_ON, features.int8_class)
+    if made_on != features.int8_class:
+        return f"it was judged on {made_on}; run `embedserve optimize` here"
+    times = artefact.notes.get(artefacts.TIMES_FP32, 1.0)
+    return f"it runs at {times} times the speed of fp32 here" if times < 1 else ""
 
 
 def _allowed(source: ModelSource, precision: str) -> None:

@@ -33,6 +33,11 @@ class CpuFeatures:
     flags: tuple[str, ...]  # those that decided it
 
     @property
+    def int8_class(self) -> str:
+        """Machines of one class compute int8 alike. Without dot products, sums of pairs saturate at 16 bits."""
+        return f"{platform.machine().lower()} with{'' if self.int8 else 'out'} int8 dot products"
+
+    @property
     def kind(self) -> str:
         """What arithmetic to expect, as a name for files and keys: x86_64, x86_64-avx512_bf16-avx512_vnni."""
         return "-".join([platform.machine().lower(), *self.flags])

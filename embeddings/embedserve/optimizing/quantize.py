@@ -22,9 +22,12 @@ ALPHA = 0.8  # SmoothQuant: how much of an outlier goes from the activations int
 PASSES = 2  # over the calibration set: SmoothQuant's and the ranges'
 
 
-def quantize(fp32: Path, ids: Sequence[TokenIds], folder: Path, progress: Callable[[int], None]) -> str:
+def quantize(
+    fp32: Path, ids: Sequence[TokenIds], folder: Path, progress: Callable[[int], None], *, saturates: bool
+) -> str:
     """Write the int8 model of `fp32` into folder; returns NNCF's version. `progress` gets texts done (PASSES
-    times each). Raises MissingExtra without nncf."""
+    times each). saturates: the CPU adds pairs of products in 16 bits, so weights take 7. Raises MissingExtra without
+    nncf."""
     try:
         import nncf
     except ImportError:
@@ -49,7 +52,8 @@ def quantize(fp32: Path, ids: Sequence[TokenIds], folder: Path, progress: Callab
             subset_size=len(ids),
             ignored_scope=nncf.IgnoredScope(names=attention_products(model)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=ALPHA)
+                overflow_fix=nncf.OverflowFix.ENABLE if saturates else None,
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=ALPHA),
             ),
         )
     openvino.save_model(quantised, folder / artefacts.OPENVINO_FILES[0], compress_to_fp16=False)
