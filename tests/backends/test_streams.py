@@ -35,3 +35,8 @@ def test_openvino_uses_what_it_was_given(cores):
     used = model.get_property("INFERENCE_NUM_THREADS")
     assert used == cores
     assert model.get_property("NUM_STREAMS") * (used // model.get_property("NUM_STREAMS")) == cores
+
+
+@pytest.mark.parametrize("cores", [11, 13])
+def test_a_prime_number_of_cores_is_not_one_stream(cores):
+    assert streams_for(cores) == cores
