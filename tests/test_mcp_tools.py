@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,6 +53,7 @@ def sum_of_prices(items, discount):
 WEATHER = (
     'def forecast(city):\n    """Ask the station for tomorrow\'s weather."""\n    return station(city).tomorrow()\n'
 )
+BREAD = 'def bake(flour):\n    """Bake bread of flour in the oven."""\n    return oven(flour)\n'
 
 
 @dataclass
@@ -67,14 +69,17 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Indexed]:
     for name, text in {"prices.py": PRICES, "shop.py": SHOP, "weather.py": WEATHER}.items():
         (root / name).write_text(text)
     (root / "logo.bin").write_bytes(b"\0\1")
+    other = root.parent / "bakery"
+    other.mkdir()
+    (other / "bread.py").write_text(BREAD)
     with embedded_qdrant(tmp_path_factory.mktemp("qdrant")) as qdrant, EmbeddingStandIn() as service:
         options = ["--embeddings-url", service.url, "--qdrant-url", qdrant.url]
-        subprocess.run([*EMBEDSERVE, "index", str(root), *options], check=True, env=clean_environment())
+        subprocess.run([*EMBEDSERVE, "index", str(root), str(other), *options], check=True, env=clean_environment())
         yield Indexed(root, options, service)
 
 
-def client(shop: Indexed) -> Client:
-    arguments = ["-m", "embedserve.cli", "mcp", *shop.options]
+def client(shop: Indexed, *more: str) -> Client:
+    arguments = ["-m", "embedserve.cli", "mcp", *shop.options, *more]
     return Client(
         StdioServerParameters(command=sys.executable, args=arguments, env=clean_environment(), cwd=str(shop.root))
     )
@@ -180,5 +185,48 @@ def test_a_cancelled_call_stops_its_work_and_the_server_lives_on(shop: Indexed) 
             assert shop.service.requests == asked
             answer = await session.call_tool("search_code", {"query": "sum of prices"})
             assert not answer.is_error
+
+    asyncio.run(talk())
+
+
+def test_several_workspaces_are_searched_together_and_paths_can_be_opened(shop: Indexed) -> None:
+    other = shop.root.parent / "bakery"
+
+    async def talk() -> None:
+        both = ("--workspace", str(shop.root), "--workspace", str(other))
+        async with client(shop, *both) as session:
+            assert f"paths are absolute: {shop.root}, {other}." in (session.instructions or "")
+
+            async def call(name: str, **arguments: Any) -> str:
+                return (await session.call_tool(name, arguments)).content[0].text  # type: ignore[union-attr]
+
+            assert (await call("search_code", query="bake bread of flour")).startswith(f"{other}/bread.py:1-3 (score")
+            assert (await call("search_code", query="total price")).startswith(f"{shop.root}/")
+            only = await call("search_code", query="bake bread", path_prefix=str(shop.root))
+            assert "bread.py" not in only
+            assert (await call("outline", path=f"{other}/bread.py")).splitlines()[1] == "1-3  def bake(flour):"
+            related = await call("find_related", path="prices.py", line=5)
+            assert related.startswith(f"Paths are inside {shop.root}.")
+            assert "shop.py:6 in checkout" in related
+            wrong = await call("outline", path="/etc/passwd")
+            assert wrong.endswith(
+                f"/etc/passwd is in none of {shop.root}, {other}; give an absolute path inside one of them"
+            )
+            status = json.loads(await call("index_status"))
+            assert [one["workspace"] for one in status["workspaces"]] == [str(shop.root), str(other)]
+
+    asyncio.run(talk())
+
+
+def test_a_workspace_that_cannot_answer_is_a_note_where_another_can(shop: Indexed, tmp_path: Path) -> None:
+    async def talk() -> None:
+        gone = str(tmp_path / "gone")
+        async with client(shop, "--workspace", str(shop.root), "--workspace", gone) as session:
+            found = await session.call_tool("search_code", {"query": "total price"})
+            text = found.content[0].text  # type: ignore[union-attr]
+            assert text.startswith(f"({gone}")
+            assert f"{shop.root}/prices.py" in text
+            status = await session.call_tool("index_status", {})
+            assert "has no index" in status.content[0].text  # type: ignore[union-attr]
 
     asyncio.run(talk())

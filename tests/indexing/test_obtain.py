@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -152,9 +153,7 @@ def test_what_is_elsewhere_and_what_is_a_folder(tmp_path: Path) -> None:
     assert is_elsewhere("ssh://host/name")
 
 
-def test_a_source_is_indexed_and_its_index_deleted_by_its_own_name(
-    tmp_path: Path, repository: Path, qdrant_url: str
-) -> None:
+def test_a_source_is_indexed_and_found_by_its_own_name(tmp_path: Path, repository: Path, qdrant_url: str) -> None:
     environment = clean_environment(EMBEDDING_HOME=str(tmp_path / "home"))
     url = f"file://{repository}"
 
@@ -163,7 +162,19 @@ def test_a_source_is_indexed_and_its_index_deleted_by_its_own_name(
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
 
     with EmbeddingStandIn() as service:
+        early = run("search", "what banana gives", "--workspace", url)
+        assert early.returncode == 2
+        assert f"{url} is not here yet; get it and index it with: embedserve index {url}" in early.stderr
         done = run("index", url)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("2 files, 2 chunks")
+        found = run("search", "what banana gives", "--workspace", url, "--limit", "1")
+        assert found.stdout.startswith("b.py:1-2"), found.stderr
+        both = run("search", "what banana gives", "--workspace", url, "--workspace", str(repository), "--json")
+        paths = [hit["path"] for hit in json.loads(both.stdout)]
+        assert {os.path.dirname(path) for path in paths} == {folder_of(url, str(tmp_path / "home")), str(repository)}
+        assert os.path.basename(paths[0]) == os.path.basename(paths[1]) == "b.py"
+        only = run("search", "banana", *[f"--workspace={w}" for w in (url, repository)], "--path-prefix",
+                   str(repository), "--json")  # fmt: skip
+        assert {os.path.dirname(hit["path"]) for hit in json.loads(only.stdout)} == {str(repository)}
         assert run("index", "--delete", url).returncode == 0

@@ -25,8 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workspace",
         metavar="PATH",
+        action="append",
+        default=[],
         help="the folder to search (the nearest indexed one at or above the current, else this repository); "
-        "one that was never indexed is indexed",
+        "one that was never indexed is indexed. Several are searched together; the git URL or archive of an index goes "
+        "too",
     )
     parser.add_argument("--path-prefix", metavar="DIR", default="", help="only below this folder of the workspace")
     parser.add_argument("--language", metavar="NAME", help="only files of this language (python, py, typescript, ..)")
@@ -65,11 +68,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answer(args: argparse.Namespace) -> Answer:
-    from embedserve.indexing.rest import run as run_light
+    from embedserve.commands._sources import local
     from embedserve.indexing.workspace import workspace_path
 
     where = connection(args)
-    folder = workspace_path(args.workspace or ".")
+    folders = list(dict.fromkeys(workspace_path(local(w, where.home, fresh=False)) for w in args.workspace or ["."]))
+    if len(folders) == 1:
+        return _in_one(where, args, folders[0])
+    from embedserve.indexing.several import asked_in, merged
+
+    chosen = asked_in(folders, args.path_prefix)
+    return merged([(folder, _in_one(where, args, folder)) for folder in chosen], args.limit)
+
+
+def _in_one(where: Connection, args: argparse.Namespace, folder: str) -> Answer:
+    from embedserve.indexing.rest import run as run_light
+
     if where.is_light() and not args.wait:
         return run_light(_search(where, args, *where.light(folder)))
     import asyncio
@@ -91,7 +105,7 @@ async def _search(
     off = tuple(args.without)
     where_in = (args.min_score, args.path_prefix, args.language)
     query = Query(args.query, args.limit, *where_in, off, args.lexical, args.rerank)
-    store.to(await workspace_of(where, store, args.workspace is not None))
+    store.to(await workspace_of(where, store, bool(args.workspace)))
     if args.wait:
         await _index(where, store.workspace)
     return await answer(where, store, embedder, query)

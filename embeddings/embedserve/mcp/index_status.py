@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
 from embedserve.indexing.search import indexed
 from embedserve.mcp.opened import Opener
@@ -15,16 +16,29 @@ def add_to(server: MCPServer[Any], opener: Opener) -> None:
     @server.tool()
     async def index_status() -> dict[str, Any]:
         """Which workspace is indexed, with which model, how many chunks, and whether indexing was completed."""
-        async with opener.open() as (store, _embedder):
-            status = await indexed(store)
-        updated = status.updated_at
-        return {
-            "workspace": store.workspace,
-            "collection": status.collection,
-            "files": status.files,
-            "chunks": status.points,
-            "dimension": status.dimension,
-            "model": status.model,
-            "complete": status.complete,
-            "updated_at": datetime.fromtimestamp(updated, UTC).isoformat(timespec="seconds") if updated else None,
-        }
+        if opener.several:
+            return {"workspaces": [await _status_or_error(one) for one in opener.each()]}
+        return await _status(opener)
+
+
+async def _status_or_error(opener: Opener) -> dict[str, Any]:
+    try:
+        return await _status(opener)
+    except ToolError as error:
+        return {"workspace": opener.folders[0], "error": str(error)}
+
+
+async def _status(opener: Opener) -> dict[str, Any]:
+    async with opener.open() as (store, _embedder):
+        status = await indexed(store)
+    updated = status.updated_at
+    return {
+        "workspace": store.workspace,
+        "collection": status.collection,
+        "files": status.files,
+        "chunks": status.points,
+        "dimension": status.dimension,
+        "model": status.model,
+        "complete": status.complete,
+        "updated_at": datetime.fromtimestamp(updated, UTC).isoformat(timespec="seconds") if updated else None,
+    }

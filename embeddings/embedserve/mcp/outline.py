@@ -18,7 +18,7 @@ def add_to(server: MCPServer[Any], opener: Opener) -> None:
         path: Annotated[str, Field(description="A file of the workspace, such as src/app.py")],
     ) -> str:
         """What a file defines (classes, functions, methods, with their lines), without reading the file."""
-        async with opener.open() as (store, _embedder):
+        async with opener.of(path).open() as (store, _embedder):
             found = await in_daemon_thread(read_file_outline, store.workspace, path)
         rows = [f"{entry.first}-{entry.last}  {'  ' * entry.depth}{entry.head}" for entry in found.entries]
         return "\n".join([f"{found.path}: {found.language}, {found.lines} lines", *(rows or ["defines nothing"])])

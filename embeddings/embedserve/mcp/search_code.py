@@ -29,9 +29,7 @@ def add_to(server: MCPServer[Any], opener: Opener) -> None:
         checked("limit", limit, 1, MOST_RESULTS)
         if max_tokens < 0:
             raise ToolError(f"max_tokens is {max_tokens}; give a positive number, or 0 for no bound")
-        async with opener.open() as (store, embedder):
-            asked = Query(query, limit, min_score, path_prefix, language)
-            found = await opener.answer(store, embedder, asked)
+        found = await opener.answer(Query(query, limit, min_score, path_prefix, language))
         notes = "".join(f"({note})\n" for note in found.notes)
         return notes + "\n" * bool(notes) + (packed(map(_block, found.hits), max_tokens) or "nothing found")
 

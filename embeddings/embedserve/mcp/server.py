@@ -6,6 +6,7 @@ cancelled here as a task: its requests to Qdrant and to the embedding service ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from embedserve import __version__
 from embedserve.errors import MissingExtra
 from embedserve.indexing.connection import Connection
+from embedserve.indexing.workspace import workspace_path
 
 try:
     from mcp.server.mcpserver import MCPServer
@@ -30,6 +32,7 @@ INSTRUCTIONS = (
     "code that is like the one at a line, and who calls it. Use text search for every use of an exact string. Lines "
     "and paths of search_code and find_related are those of the last indexing run; index_status says when that was."
 )
+SEVERAL = " Several folders are searched together, and paths are absolute: {}."
 
 
 class _Server(MCPServer[Any]):
@@ -47,18 +50,20 @@ class _Server(MCPServer[Any]):
             raise
 
 
-def build(connection: Connection, workspace: str, *, nearest: bool = False) -> MCPServer[Any]:
-    """The server with its tools. `nearest`: search the nearest indexed folder at or above `workspace`."""
-    server = _Server("embedserve", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
-    opener = Opener(connection, workspace, nearest)
+def build(connection: Connection, workspaces: Sequence[str], *, nearest: bool = False) -> MCPServer[Any]:
+    """The server with its tools. `nearest`: search the nearest indexed folder at or above the one of `workspaces`."""
+    folders = tuple(dict.fromkeys(workspace_path(workspace) for workspace in workspaces))
+    told = SEVERAL.format(", ".join(folders)) if len(folders) > 1 else ""
+    server = _Server("embedserve", version=__version__, instructions=INSTRUCTIONS + told, log_level="WARNING")
+    opener = Opener(connection, folders, nearest)
     for tool in (search_code, find_related, outline, index_status):
         tool.add_to(server, opener)
     return server
 
 
-def serve_stdio(connection: Connection, workspace: str, *, nearest: bool = False) -> None:
+def serve_stdio(connection: Connection, workspaces: Sequence[str], *, nearest: bool = False) -> None:
     """Serve until stdin closes."""
-    build(connection, workspace, nearest=nearest).run("stdio")
+    build(connection, workspaces, nearest=nearest).run("stdio")
 
 
 def _sentences(error: ValidationError) -> str:
