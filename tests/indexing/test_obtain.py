@@ -165,9 +165,9 @@ def test_a_source_is_indexed_and_found_by_its_own_name(tmp_path: Path, repositor
         early = run("search", "what banana gives", "--workspace", url)
         assert early.returncode == 2
         assert f"{url} is not here yet; get it and index it with: embedserve index {url}" in early.stderr
-        done = run("index", url)
+        done = run("index", url, str(repository))
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("2 files, 2 chunks")
+        assert [row.partition(": ")[2][:17] for row in done.stdout.splitlines()] == ["2 files, 2 chunks"] * 2
         found = run("search", "what banana gives", "--workspace", url, "--limit", "1")
         assert found.stdout.startswith("b.py:1-2"), found.stderr
         both = run("search", "what banana gives", "--workspace", url, "--workspace", str(repository), "--json")

@@ -28,6 +28,10 @@ def test_without_cosines_they_take_turns() -> None:
     assert found == ["/a/0.py", "/b/0.py", "/a/1.py", "/b/1.py", "/a/2.py"]
 
 
+def test_a_workspace_that_has_no_vectors_yet_is_not_put_last() -> None:
+    assert paths(("/a", answer(0.9, 0.8)), ("/b", answer(None, None)))[:2] == ["/a/0.py", "/b/0.py"]
+
+
 def test_notes_name_their_workspace_and_the_smallest_share_is_told() -> None:
     one = merged([("/a", answer(notes=("half",), embedded=0.5)), ("/b", answer(notes=("/b: x",), embedded=1.0))], 5)
     assert (one.hits, one.notes, one.embedded) == ([], ["/a: half", "/b: x"], 0.5)

@@ -1,8 +1,8 @@
 """Several workspaces as one: which of them a path is in, and their answers merged.
 
 Each workspace's own order stays. Between them the one goes first whose best hit that is left has the higher cosine:
-cosines of one model can be compared, ranks of two pools cannot. Without cosines they take turns. Paths become absolute,
-so that the reader of an answer can open them.
+cosines of one model can be compared, ranks of two pools cannot. Where one has no cosines they take turns. Paths become
+absolute, so that the reader of an answer can open them.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ def merged(answers: Sequence[tuple[str, Answer]], limit: int) -> Answer:
     share of chunks that have a vector."""
     left = [[_absolute(folder, hit) for hit in answer.hits] for folder, answer in answers]
     taken = [0] * len(left)
+    comparable = all(any(hit.score is not None for hit in hits) for hits in left if hits)
     hits: list[Hit] = []
     while len(hits) < limit and any(left):
-        at = max((at for at in range(len(left)) if left[at]), key=lambda at: (_evidence(left[at]), -taken[at], -at))
+        ready = [at for at in range(len(left)) if left[at]]
+        at = max(ready, key=lambda at: (_evidence(left[at]) if comparable else 0.0, -taken[at], -at))
         hits.append(left[at].pop(0))
         taken[at] += 1
     notes = [note if folder in note else f"{folder}: {note}" for folder, answer in answers for note in answer.notes]
