@@ -107,3 +107,13 @@ def test_every_file_that_holds_a_law_exists():
     named = re.findall(r"`((?:tests|scripts)/[^`]+)`", page)
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("text", [EN, UK], ids=["README.md", "README.uk.md"])
+def test_the_contents_name_every_chapter_and_each_link_inside_has_its_heading(text):
+    outside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    chapters = [line[3:] for line in outside.splitlines() if line.startswith("## ")]
+    slugs = {re.sub(r"[^\w\s-]", "", name.lower()).strip().replace(" ", "-") for name in chapters}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= slugs
+    contents = next(line for line in outside.splitlines() if line.startswith("**"))
+    assert re.findall(r"\[([^\]]+)\]\(#", contents) == chapters[1:]
