@@ -114,7 +114,7 @@ def take(url: str) -> None:
             browser.open(url, width=width, dark=dark)
             browser.until("document.body.innerText.includes('all-MiniLM-L6-v2')")
             time.sleep(3)
-            browser.picture(PICTURES / f"status-{name}.png", whole=name == "phone")
+            browser.picture(PICTURES / f"status-{name}.png", whole=False)
 
 
 if __name__ == "__main__":
