@@ -68,7 +68,7 @@ class Recent:
         self._clients: dict[str, Client] = {}
         self._latencies: list[float] = []
         self._before: dict[str, float] = {}
-        self._at = time.time()
+        self._since = time.monotonic()  # of the row that is open
 
     def answered(self, client: str, seconds: float) -> None:
         """An embedding request ended well after this long."""
@@ -93,13 +93,13 @@ class Recent:
 
     def tick(self, *, waiting: int, active: int, rss: int) -> None:
         """Close a row, if its time has come."""
-        now = time.time()
-        if now - self._at < STEP:
+        now = time.monotonic()
+        if now - self._since < STEP:
             return
         totals = obs.totals()
-        self.rows.append(self._row(now, totals, waiting, active, rss))
+        self.rows.append(self._row(now - self._since, totals, waiting, active, rss))
         self._latencies.clear()
-        self._before, self._at = totals, now
+        self._before, self._since = totals, now
 
     def refusals(self) -> list[dict[str, Any]]:
         """The latest first."""
@@ -110,16 +110,14 @@ class Recent:
         fresh = [one for one in self._clients.values() if time.time() - one.seen < WINDOW]
         return [asdict(one) for one in sorted(fresh, key=lambda one: -one.requests)]
 
-    def _row(self, now: float, totals: dict[str, float], waiting: int, active: int, rss: int) -> Row:
-        seconds = now - self._at
-
+    def _row(self, seconds: float, totals: dict[str, float], waiting: int, active: int, rss: int) -> Row:
         def grown(name: str) -> float:
             return max(0.0, totals.get(name, 0.0) - self._before.get(name, 0.0))
 
         sorted_latencies = sorted(self._latencies)
         looked_up = grown("cache_hits") + grown("cache_misses")
         return Row(
-            at=round(now, 1),
+            at=round(time.time(), 1),
             texts=round(grown("texts") / seconds, 2),
             tokens=round(grown("tokens") / seconds, 1),
             requests=round(grown("requests") / seconds, 2),

@@ -64,6 +64,17 @@ def post_in_thread(url, answers, body):
     return thread
 
 
+def until_all_are_in(url, count):
+    """A busy machine takes its time to send them."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        health = httpx.get(url + "/health", timeout=10).json()
+        if health["requests_active"] + health["requests_waiting"] == count:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the requests did not come in")
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_while_a_model_loads_it_ends_and_answers_who_waits(serve, end):
     """Regression: the loop's end waited for the loading thread, up to 87 s."""
@@ -100,14 +111,14 @@ def test_what_is_unfinished_at_the_drains_end_is_503_with_retry_after(serve, sec
 
 
 def test_what_waits_is_finished_within_the_drain(serve):
-    process, url = serve(computing=0.3, EMBEDDING_SEMAPHORE_VALUE="2", EMBEDDING_DRAIN_TIMEOUT="20")
+    process, url = serve(computing=1.0, EMBEDDING_SEMAPHORE_VALUE="2", EMBEDDING_DRAIN_TIMEOUT="20")
     answers = []
     pad = "x" * 5000  # large: two slots for six requests
     threads = [post_in_thread(url, answers, {"input": f"a{n}", "user": pad}) for n in range(6)]
-    time.sleep(0.4)
+    until_all_are_in(url, 6)
     process.send_signal(signal.SIGTERM)
     for thread in threads:
-        thread.join(20)
+        thread.join(30)
     assert [answer.status_code for answer in answers] == [200] * 6
     assert process.wait(20) == 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from embedserve.recent import STEP, Recent
 from support.live import fake_server
 
 PACKAGE = Path(__file__).parents[2] / "embeddings" / "embedserve"
@@ -46,3 +47,15 @@ def test_durations_and_deadlines_never_ask_the_wall_clock():
             ):
                 asking.add(str(path.relative_to(PACKAGE)))
     assert asking <= DATES, "a duration? if a date is meant, add the file to DATES"
+
+
+def test_the_status_pages_rows_go_on_when_the_clock_is_set_back(monkeypatch):
+    """Regression: set back by a day, there was no row for a day."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    recent = Recent()
+    monkeypatch.setattr(time, "time", lambda: -86_400.0)
+    for _ in range(3):
+        now[0] += STEP
+        recent.tick(waiting=0, active=0, rss=0)
+    assert len(recent.rows) == 3
