@@ -87,6 +87,7 @@ def test_index_then_search_in_plain_text_and_json(cli: Cli, workspace: Path) -> 
     result = cli("search", "what banana makes", "--workspace", str(workspace), "--limit", "1")
     assert result.returncode == 0
     assert result.stdout.startswith("src/fruit.py:6-8  0.")
+    assert result.stdout.split("\n")[0].endswith("  banana")  # the definition that it is
     assert result.stderr == ""
     assert "    def banana(value):" in result.stdout
     result = cli("search", "what banana makes", "--json", "--limit", "2", cwd=str(workspace / "src"))

@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         _show_in_colour(hits, args.explain)
     else:
         for hit in hits:
-            place = f"{hit.path}:{hit.start_line}-{hit.end_line}  {hit.shown_score}"
+            scope = f"  {hit.shown_scope}" if hit.scope else ""
+            place = f"{hit.path}:{hit.start_line}-{hit.end_line}  {hit.shown_score}{scope}"
             print(f"{place}{_reasons(hit, args.explain)}\n{_indented(hit.code)}\n")
     if not hits and not args.json:
         print("nothing found; try other words, or a lower --min-score", file=sys.stderr)
@@ -138,11 +139,8 @@ def _show_in_colour(hits: list[Hit], explain: bool) -> None:
     console = Console()
     for hit in hits:
         place = f"{hit.path}:{hit.start_line}"
-        console.print(
-            Text.assemble(
-                (place, "bold cyan"), f"-{hit.end_line}  ", (hit.shown_score, "green"), _reasons(hit, explain)
-            )
-        )
+        rest = f"  {hit.shown_scope}{_reasons(hit, explain)}"
+        console.print(Text.assemble((place, "bold cyan"), f"-{hit.end_line}  ", (hit.shown_score, "green"), rest))
         language = language_of(hit.path)
         lexer = language.lexer if language else "text"
         syntax = Syntax(

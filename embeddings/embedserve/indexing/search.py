@@ -70,6 +70,11 @@ class Hit:
     def shown_score(self) -> str:
         return "by words" if self.score is None else f"{self.score:.3f}"
 
+    @property
+    def shown_scope(self) -> str:
+        """The path of definitions, as `Class > method`; "" for none."""
+        return " > ".join(self.scope)
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 

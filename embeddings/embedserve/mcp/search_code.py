@@ -37,4 +37,5 @@ def add_to(server: MCPServer[Any], opener: Opener) -> None:
 def _block(hit: Hit) -> tuple[str, str]:
     place = f"{hit.path}:{hit.start_line}-{hit.end_line}"
     score = "found by words" if hit.score is None else f"score {hit.score:.3f}"
-    return place, f"{place} ({score})\n{fenced(hit.code)}"
+    scope = f" in {hit.shown_scope}" if hit.scope else ""
+    return place, f"{place} ({score}){scope}\n{fenced(hit.code)}"
