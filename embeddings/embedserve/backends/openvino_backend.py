@@ -77,11 +77,11 @@ class OpenVinoBackend:
         self.embed([np.zeros(8, dtype=np.int32)])  # compiles what can be; a wrong file fails here
 
     def embed(self, sequences: Sequence[TokenIds]) -> Vectors:
-        return self._infer(self._model, "narrow", sequences)
+        return self._infer(self._model, "request", sequences)
 
     def embed_alone(self, sequences: Sequence[TokenIds]) -> Vectors:
         wide = self._wide.get() if self._wide is not None else None
-        return self.embed(sequences) if wide is None else self._infer(wide, "wide", sequences)
+        return self.embed(sequences) if wide is None else self._infer(wide, "wide_request", sequences)
 
     def _infer(self, model: Any, name: str, sequences: Sequence[TokenIds]) -> Vectors:
         with self._in_use():
