@@ -4,6 +4,7 @@
 left out says why.
 """
 
+import logging
 import os
 import shutil
 import signal
@@ -13,6 +14,17 @@ import pytest
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C tests would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_handler_of_a_test_before():
+    """A command that runs in this process logs to the stderr that pytest takes away after the test."""
+    before = logging.getLogger().handlers[:]
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler and handler not in before:
+            root.removeHandler(handler)
 
 
 def pytest_collection_modifyitems(config, items):
