@@ -5,7 +5,7 @@
 # client = "qdrant-client (gRPC)"
 # package = "qdrant-client"
 # servers = ["qdrant"]
-# versions = ["1.20.0", "1.15.1", "1.12.2"]
+# versions = ["1.20.0", "1.15.1"]
 # ///
 
 import os
