@@ -8,7 +8,7 @@ import pytest
 
 from embedserve.backends import artefacts
 from embedserve.errors import MissingExtra
-from embedserve.optimizing import corpus, judge
+from embedserve.optimizing import corpus, judge, judge_scores
 from embedserve.optimizing.judge import Quality, Verdict
 
 
@@ -64,6 +64,56 @@ def test_without_nncf_the_extra_is_named(tiny_jina, tmp_path, monkeypatch):
         optimize.optimize(
             tiny_jina, tmp_path, calibrate=None, texts=1, pairs=0, threads=1, console=Console(stderr=True)
         )
+
+
+def test_scores_that_order_as_before_pass_and_others_are_faults():
+    was = np.random.default_rng(0).normal(size=(1000, 1)).astype(np.float32)
+    assert judge_scores.compare(was, was).faults == []
+    assert judge_scores.compare(was, was * 0.5 + 1).faults == []  # the same order, and scores that go together
+    noisy = judge_scores.compare(was, was + np.random.default_rng(1).normal(size=was.shape))
+    assert "correlation" in noisy.faults[-1]
+    assert judge_scores.compare(was, np.full_like(was, np.nan)).faults
+    own_last = was.copy()
+    own_last[:: judge_scores.CANDIDATES] = -9
+    assert any("MRR" in fault for fault in judge_scores.compare(was, own_last).faults)
+
+
+@pytest.fixture
+def cross_encoder_source(tmp_path):
+    from embedserve.models.sources import resolve
+    from support.tiny_models import cross_encoder
+
+    cross_encoder("bert", tmp_path, typed=True)
+    return resolve(str(tmp_path / "ce"), home=tmp_path)
+
+
+def test_a_cross_encoder_is_calibrated_and_judged_on_pairs(cross_encoder_source):
+    from embedserve.models.tokenizer import SECOND, load_tokenizer
+
+    tokenizer = load_tokenizer(cross_encoder_source)
+    for ids in judge_scores.calibration_ids(tokenizer, ["a", "import os", "def f(): pass"], 64):
+        assert (ids & SECOND).any()
+    assert len(judge_scores.calibration_ids(tokenizer, ["import os"], 64)) == 1
+    pairs = corpus.judging_pairs(40)
+    rows = judge_scores.judging_ids(tokenizer, pairs, 64)
+    assert len(rows) == 40
+    own = tokenizer.pair(pairs[1].query, [pairs[1].document], 64)[0].ids
+    np.testing.assert_array_equal(rows[judge_scores.CANDIDATES], own)
+
+
+@pytest.mark.slow
+def test_an_int8_cross_encoder_is_judged_by_its_scores(cross_encoder_source, tmp_path, monkeypatch):
+    """Embedded text by text, as models of embeddings are judged, its one number would pass whatever became of it."""
+    from rich.console import Console
+
+    from embedserve.optimizing.optimize import optimize
+
+    monkeypatch.setattr(judge_scores, "MOST_MRR_LOSS", 1)  # of random weights, which lose more than trained ones
+    options = {"calibrate": None, "texts": 20, "pairs": 200, "threads": 1, "console": Console(stderr=True)}
+    notes = optimize(cross_encoder_source, tmp_path, **options).notes
+    assert notes["guard"] == "passed"
+    assert notes["queries"] == 20
+    assert 0.99 < notes["score_correlation"] < 1  # int8 did something, and little
 
 
 @pytest.mark.slow

@@ -44,19 +44,50 @@ class Verdict:
             found.append(f"the mean cosine to fp32 is {self.cosine_mean:.4f} (at least {LEAST_MEAN_COSINE})")
         return found
 
+    @property
+    def notes(self) -> dict[str, float]:
+        """What the artefact's manifest keeps."""
+        return {
+            "pairs": self.pairs,
+            "mrr_fp32": round(self.reference.mrr, 4),
+            "mrr": round(self.candidate.mrr, 4),
+            "recall_at_10": round(self.candidate.recall_at_10, 4),
+            "cosine_mean": round(self.cosine_mean, 5),
+            "cosine_worst": round(self.cosine_worst, 5),
+        }
 
-def unit_vectors(backend: Backend, ids: Sequence[TokenIds], progress: Callable[[int], None]) -> Vectors:
-    """(n, dimension) unit vectors, in order. `progress` gets the number of texts done since the last call."""
+    @property
+    def title(self) -> str:
+        return f"{self.pairs} docstring → function pairs of the Python standard library, held out"
+
+    @property
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        was, now = self.reference, self.candidate
+        return [
+            ("MRR", f"{was.mrr:.4f}", f"{now.mrr:.4f}", f">= {was.mrr - MOST_MRR_LOSS:.4f}"),
+            ("recall@10", f"{was.recall_at_10:.4f}", f"{now.recall_at_10:.4f}", ""),
+            ("cosine to fp32, mean", "1", f"{self.cosine_mean:.5f}", f">= {LEAST_MEAN_COSINE}"),
+            ("cosine to fp32, worst", "1", f"{self.cosine_worst:.5f}", ""),
+        ]
+
+
+def rows_of(backend: Backend, ids: Sequence[TokenIds], progress: Callable[[int], None]) -> Vectors:
+    """(n, dimension) rows, in order. `progress` gets the number of texts done since the last call."""
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     result = np.empty((len(ids), backend.info.dimension), dtype=np.float32)
     while order:
         batch = [order.pop()]
         while order and (len(batch) + 1) * len(ids[batch[0]]) <= _BATCH_TOKENS:
             batch.append(order.pop())
-        raw = backend.embed([ids[i] for i in batch])
-        result[batch] = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+        result[batch] = backend.embed([ids[i] for i in batch])
         progress(len(batch))
     return result
+
+
+def unit(rows: Vectors) -> Vectors:
+    """Each row with length 1."""
+    vectors: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return vectors
 
 
 def quality(queries: Vectors, documents: Vectors) -> Quality:
