@@ -49,7 +49,8 @@ load_file() {
     case $name in *[!A-Za-z0-9_]* | [0-9]* | '') die 2 "$file: '$name' is not a variable's name." ;; esac
     value=$(setting_value "${line#*=}")
     case $name:$value in
-      EMBEDDING_HOME:[!/~]* | QDRANT_STORAGE:[!/~]* | HF_HOME:[!/~]* | EMBEDDING_MODEL:./* | EMBEDDING_MODEL:../*)
+      EMBEDDING_HOME:[!/~]* | QDRANT_STORAGE:[!/~]* | HF_HOME:[!/~]* | EMBEDDING_MODEL:./* | EMBEDDING_MODEL:../* | \
+        EMBEDDING_RERANK_MODEL:./* | EMBEDDING_RERANK_MODEL:../*)
         value="$folder/${value#./}"
         ;;
     esac
