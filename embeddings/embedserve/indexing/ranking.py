@@ -18,7 +18,7 @@ from embedserve.indexing.entry import Entry
 from embedserve.indexing.fusion import reciprocal_ranks
 from embedserve.indexing.tokens import query_words, words
 
-FURTHER_CHUNK = 0.5  # each chunk of a file counts half of the one before
+FURTHER_CHUNK = 0.65  # of every chunk of a file but its best; powers of it hide the fifth function of a long file
 VOTES = 0.2
 MEANING, WORDS = 0.5, 0.5  # of the fused ranks
 NAME_IN_QUESTION, QUESTION_IN_NAME, FOLDERS = 0.1, 0.3, 0.05
@@ -163,8 +163,8 @@ def file_factor(question: str, path: str, language: str) -> float:
 
 
 def spread(found: Sequence[Ranked], candidates: Sequence[Entry], off: Collection[str] = ()) -> list[Ranked]:
-    """Best first; a further chunk of a file counts FURTHER_CHUNK of the one before; a repeated text is left out."""
-    seen: dict[str, int] = defaultdict(int)
+    """Best first; every chunk of a file but the best counts FURTHER_CHUNK; a repeated text is left out."""
+    seen: set[str] = set()
     texts: set[str] = set()
     spread_out = []
     for item in sorted(found, key=lambda item: (-item.score, item.at)):
@@ -173,10 +173,10 @@ def spread(found: Sequence[Ranked], candidates: Sequence[Entry], off: Collection
         if text in texts and "repeated" not in off:
             continue
         texts.add(text)
-        before = 0 if "further" in off else seen[candidate.path]
-        seen[candidate.path] += 1
-        why = [*item.why, f"further x{FURTHER_CHUNK**before:.2f}"] if before else item.why
-        spread_out.append(Ranked(item.at, item.score * FURTHER_CHUNK**before, why))
+        further = candidate.path in seen and "further" not in off
+        seen.add(candidate.path)
+        why = [*item.why, f"further x{FURTHER_CHUNK:.2f}"] if further else item.why
+        spread_out.append(Ranked(item.at, item.score * (FURTHER_CHUNK if further else 1.0), why))
     return sorted(spread_out, key=lambda item: (-item.score, item.at))
 
 
