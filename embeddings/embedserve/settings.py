@@ -64,7 +64,12 @@ class Settings(BaseModel):
     threads: int = Field(
         0, ge=0, le=1024, description="Compute threads; 0: from the cgroup's CPU quota and the affinity"
     )
-    onnx_threads: int = Field(0, ge=0, le=8, description="Threads of the ONNX backend; 0: as `threads`, at most 8")
+    onnx_threads: int = Field(
+        8,
+        ge=0,
+        le=1024,
+        description="Threads of the ONNX backend: at most 8, and no more than `threads`; 0: as `threads`",
+    )
     wide: Literal["auto", "on", "off"] = Field(
         "auto",
         description="One text alone on all cores, for a second copy of the weights in memory; `auto`: up to 256 MB and a sixteenth of the memory",

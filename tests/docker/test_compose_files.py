@@ -38,6 +38,17 @@ def test_the_service_is_locked_down_and_on_loopback():
     assert service["environment"]["SEMAPHORE_VALUE"] == "${SEMAPHORE_VALUE:-}"
 
 
+def test_doctowns_worker_is_a_profile_with_the_same_settings_and_locks():
+    worker, service = JINA["services"]["doctown"], JINA["services"]["jina"]
+    assert worker["profiles"] == ["doctown"]  # so that `up` does not start it
+    assert worker["ports"] == ["${EMBEDDING_HOST:-127.0.0.1}:${DOCTOWN_PORT:-8000}:4000"]
+    assert "onnx" in worker["build"]["args"]["EXTRAS"]
+    own = {"EMBEDDING_MODEL": "all-MiniLM-L6-v2", "EMBEDDING_BACKEND": "onnx"}
+    assert worker["environment"] == {**service["environment"], **own}
+    for name in ("read_only", "cap_drop", "security_opt", "stop_grace_period", "restart"):
+        assert worker[name] == service[name]
+
+
 def test_qdrant_is_pinned_on_loopback_with_a_volume_and_room_for_files():
     service = QDRANT["services"]["qdrant"]
     assert re.fullmatch(r"\$\{QDRANT_IMAGE:-qdrant/qdrant:v\d+\.\d+\.\d+\}", service["image"])

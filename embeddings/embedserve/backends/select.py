@@ -90,7 +90,7 @@ def load_backend(
 
         return StaticBackend(source, why=choice.why)
     if choice.backend == "onnx":
-        return _load_onnx(source, choice, onnx_threads or threads, home)
+        return _load_onnx(source, choice, min(onnx_threads or threads, threads), home)
     from embedserve.backends.torch_backend import TorchBackend
 
     return TorchBackend(source, precision=choice.precision, device=choice.device, threads=threads, why=choice.why)

@@ -127,7 +127,7 @@ class Engine:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._small_thread.shutdown(wait=False, cancel_futures=True)
         if await self.crew.close(_PATIENCE):
-            self.backend.close()
+            await asyncio.to_thread(self.backend.close)  # it may wait for a library
 
     @property
     def problem(self) -> str:

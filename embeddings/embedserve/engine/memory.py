@@ -2,11 +2,13 @@
 
 The governor compares RSS with `max_memory_percent` of the limit: over the threshold the cap on texts halves, at each
 look, down to `min_batch_size`; under 80 % of it the cap doubles back. The headroom, shared by the workers, bounds the
-bytes of one micro-batch, down to one text: memory beats `min_batch_size`.
+bytes of one micro-batch, down to one text: memory beats `min_batch_size`. Every COLLECT_EVERY micro-batches garbage is
+collected, so that cycles of a request that takes minutes do not wait for its end.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 
 import psutil
 
+COLLECT_EVERY = 10  # micro-batches
 _LOOK_EVERY = 0.25
 
 
@@ -51,6 +54,7 @@ class MemoryGovernor:
         self.reserved = 0  # bytes that a load in progress will take
         self._rss = rss or _process_rss()
         self._lock = threading.Lock()
+        self._batches = 0
         self._cap = max_texts
         self._looked = -1.0
         self._last_rss = 0
@@ -67,6 +71,14 @@ class MemoryGovernor:
             # Even over the threshold one text must be tried: 1/16 of the limit is the least headroom.
             headroom = max(self.threshold - self._last_rss - self.reserved, self.limit // 16)
             return BatchLimits(self._cap, headroom // self.workers)
+
+    def batch_done(self) -> None:
+        """A micro-batch was computed, by whichever worker."""
+        with self._lock:
+            self._batches += 1
+            due = self._batches % COLLECT_EVERY == 0
+        if due:
+            gc.collect()
 
     def shrink(self) -> None:
         """An inference ran out of memory: halve the cap now."""

@@ -119,6 +119,7 @@ class Worker:
                 self._batch = []
                 self.last_used = time.monotonic()
                 del batch  # or the last batch's ids live until the next one comes
+                self.governor.batch_done()
         except Abandoned:
             log.warning("the inference that was given up has come back")
         except BaseException as error:  # a bug of ours: nobody may wait for a dead thread. The engine starts another

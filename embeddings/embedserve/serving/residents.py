@@ -210,6 +210,8 @@ class Residents:
         await served.engine.close()
         del served
         await asyncio.to_thread(_give_back)
+        # All that it took, what came after its load included.
+        entry.bytes_needed = max(entry.bytes_needed, int((before - self._rss()) * _SPARE))
         obs.MODEL_UNLOADS.labels(entry.id).inc()
         log.info("%s was unloaded (%s): %.0f -> %.0f MB resident", entry.id, why, before / 1e6, self._rss() / 1e6)
 
