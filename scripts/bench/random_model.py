@@ -18,6 +18,8 @@ from typing import Any
 
 from random_jina import SPECIAL, tokenizer
 
+import embedserve  # noqa: F401  # first: libraries that report their users to their makers cannot after it
+
 IDS = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 MODERN = {**IDS, "cls_token_id": 0, "sep_token_id": 2}
 
