@@ -16,12 +16,18 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LEVEL = logging.getLogger().level
+
+
 @pytest.fixture(autouse=True)
-def _no_log_handler_of_a_test_before():
-    """A command that runs in this process logs to the stderr that pytest takes away after the test."""
-    before = logging.getLogger().handlers[:]
-    yield
+def _log_as_if_no_test_had_run_before():
+    """A command that runs in this process sets the log up and logs to the stderr that pytest takes away after the test;
+    libraries (Ray among them) set levels for the whole process."""
     root = logging.getLogger()
+    before = root.handlers[:]
+    root.setLevel(LEVEL)
+    logging.disable(logging.NOTSET)
+    yield
     for handler in root.handlers[:]:
         if type(handler) is logging.StreamHandler and handler not in before:
             root.removeHandler(handler)
