@@ -33,7 +33,7 @@ from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant, mi
 
 PICTURES = ROOT / "memory-bank" / "pictures"
 WIDTH = 112
-LOAD_SECONDS = 75
+LOAD_SECONDS = 40
 
 
 def recorded(shown: str, command: list[str], environment: dict[str, str], most: int) -> list[tuple[float, Text]]:
