@@ -26,7 +26,7 @@ def run_bulk(args: argparse.Namespace, workspaces: list[str]) -> int:
         max(1, args.ray_cpus),
         where.home,
     )
-    with on_ray(None if args.ray == "local" else args.ray), Display() as display:
+    with on_ray(args.ray), Display() as display:
         reports = index_repositories(workspaces, bulk, display)
     for report in reports:
         shown = {name: value for name, value in asdict(report).items() if args.verbose or name != "left_out"}

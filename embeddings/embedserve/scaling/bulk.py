@@ -84,8 +84,9 @@ class Done:
 
 
 @contextlib.contextmanager
-def on_ray(address: str | None) -> Iterator[None]:
-    """Ray while the block lasts: the cluster at `address`, or (None) one that is started here. Raises MissingExtra."""
+def on_ray(address: str) -> Iterator[None]:
+    """Ray while the block lasts: the cluster at `address`, or one that is started here (`local`, whatever RAY_ADDRESS
+    says). Raises MissingExtra, SetupError."""
     try:
         import ray
     except ImportError:
@@ -101,7 +102,7 @@ def on_ray(address: str | None) -> Iterator[None]:
 
 
 def index_repositories(paths: Sequence[str], bulk: Bulk, display: Display) -> list[Report]:
-    """Make the index of each folder equal to the folder. Ray is running already (`ray.init`).
+    """Make the index of each folder equal to the folder. Ray is running already (`on_ray`).
 
     Raises IndexingFailed, SetupError; what was stored until then is safe, and the next run goes on from it.
     """
@@ -116,7 +117,7 @@ def index_repositories(paths: Sequence[str], bulk: Bulk, display: Display) -> li
     ]
     began = time.monotonic()
     display.start("embedding", len(works), sum(work.file.size for work in works))
-    for work, done in _stream(works, bulk):
+    for size, done in _stream(works, bulk):
         report = reports[done.workspace]
         report.files += done.chunks > 0
         report.chunks += done.chunks
@@ -125,7 +126,7 @@ def index_repositories(paths: Sequence[str], bulk: Bulk, display: Display) -> li
         report.deleted += done.deleted
         report.warnings += [done.warning] if done.warning else []
         report.embed_seconds = report.seconds = time.monotonic() - began
-        display.advance(1, work, "", done.chunks)
+        display.advance(1, size, "", done.chunks)
     asyncio.run(_finished(reports, plans, bulk, display))
     return list(reports.values())
 
