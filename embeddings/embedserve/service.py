@@ -224,6 +224,7 @@ def _engine(loaded: Loaded, settings: Settings) -> Engine:
         min_texts=settings.min_batch_size,
         max_texts=settings.max_batch_size,
         adaptive=settings.adaptive_batching,
+        explicit=settings.batch_size_is_given,
         workers=loaded.backend.info.streams,
     )
     return Engine(

@@ -135,7 +135,12 @@ class Settings(BaseModel):
     min_batch_size: int = Field(
         8, ge=1, le=1024, description="Lower bound of the adaptive cap on texts (memory and token budget beat it)"
     )
-    max_batch_size: int = Field(64, ge=1, le=1024, description="Most texts in one micro-batch")
+    max_batch_size: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="Most texts in one micro-batch, if memory and token budget allow; unset: 64, or fewer where the backend advises it",
+    )
     max_memory_percent: float = Field(
         70.0, ge=5, le=95, description="Share of the usable memory that the process may take before batches shrink"
     )
@@ -185,6 +190,11 @@ class Settings(BaseModel):
         """The models to serve, the default one first, the reranker last."""
         names = [*self.model.split(","), self.rerank_model]
         return [name.strip() for name in names if name.strip()]
+
+    @property
+    def batch_size_is_given(self) -> bool:
+        """max_batch_size was set, were it to its default."""
+        return "max_batch_size" in self.model_fields_set
 
     def shown(self) -> dict[str, str]:
         """Every setting by its environment name, with secrets covered."""

@@ -58,6 +58,13 @@ def test_max_batch_size_bounds_every_micro_batch(most):
         assert max(sizes_with(server, 0.01)) == int(most)
 
 
+@pytest.mark.parametrize(("most", "reached"), [("", 32), ("48", 48), ("64", 64)])
+def test_an_explicit_max_batch_size_is_taken_where_the_backend_advises_less(most, reached):
+    with worker(MAX_BATCH_SIZE=most) as server:
+        assert server.backend.info.best_batch_texts == 32
+        assert max(sizes_with(server, 0.01)) == reached
+
+
 @pytest.mark.parametrize("least", ["3", "8"])
 def test_min_batch_size_is_where_the_adaptive_size_ends_when_memory_is_short(least):
     with worker(MIN_BATCH_SIZE=least) as server:

@@ -17,8 +17,8 @@ from embedserve.engine.worker import SEARCHING_SECONDS, TARGET_SECONDS, Worker
 BEST, LEAST = 4096, 256  # tokens
 
 
-def governor(limit=1 << 40, max_texts=64):
-    return MemoryGovernor(limit=limit, percent=100, min_texts=1, max_texts=max_texts, rss=lambda: 0)
+def governor(limit=1 << 40, max_texts=64, explicit=False):
+    return MemoryGovernor(limit=limit, percent=100, min_texts=1, max_texts=max_texts, rss=lambda: 0, explicit=explicit)
 
 
 def backend(**info):
@@ -62,6 +62,14 @@ def test_texts_are_bounded_by_the_governor_and_by_the_backend(cap, texts):
     assert idle_worker(max_texts=cap).budget().texts == texts
 
 
+@pytest.mark.parametrize("asked", [5, 48, 64, 200])
+def test_a_number_of_texts_that_was_asked_for_is_taken_in_place_of_the_backends_advice(asked):
+    one = idle_worker(max_texts=asked, explicit=True)
+    assert one.budget().texts == asked
+    one.governor.shrink()  # memory is short
+    assert one.budget().texts == max(asked // 2, 1)
+
+
 def test_memory_bounds_a_batch_exactly():
     fits = idle_worker(limit=100 * 1024).budget().fits  # the fake backend wants 1 KiB a token
     assert fits(10, 10)
@@ -74,6 +82,7 @@ def test_memory_bounds_a_batch_exactly():
         ({"best_batch_tokens": 64}, {}, lambda batch: len(batch) * max(batch) <= 64),
         ({"best_batch_texts": 3}, {}, lambda batch: len(batch) <= 3),
         ({}, {"max_texts": 3}, lambda batch: len(batch) <= 3),
+        ({"best_batch_texts": 3}, {"max_texts": 5, "explicit": True}, lambda batch: len(batch) <= 5),
         ({}, {"limit": 64 * 1024}, lambda batch: len(batch) * max(batch) <= 64),
     ],
 )

@@ -26,12 +26,18 @@ class BatchLimits:
 
     max_texts: int
     max_bytes: int
+    explicit: bool = False
+
+    def texts(self, advised: int) -> int:
+        """Most texts, where a backend advises `advised`: an operator's number is taken instead of the advice."""
+        return self.max_texts if self.explicit else min(self.max_texts, advised)
 
 
 class MemoryGovernor:
     """Adapts the size of micro-batches to the memory in use. Thread-safe.
 
     workers: batches that may run at once, which share the headroom.
+    explicit: `max_texts` was asked for; otherwise a backend's advice may be less.
     rss: bytes in use, for tests.
     """
 
@@ -43,6 +49,7 @@ class MemoryGovernor:
         min_texts: int,
         max_texts: int,
         adaptive: bool = True,
+        explicit: bool = False,
         workers: int = 1,
         rss: Callable[[], int] | None = None,
     ) -> None:
@@ -50,6 +57,7 @@ class MemoryGovernor:
         self.threshold = int(limit * percent / 100)
         self.min_texts, self.max_texts = min_texts, max_texts
         self.adaptive = adaptive
+        self.explicit = explicit
         self.workers = workers
         self.reserved = 0  # bytes that a load in progress will take
         self._rss = rss or _process_rss()
@@ -70,7 +78,7 @@ class MemoryGovernor:
             self._look(time.monotonic() if now is None else now)
             # Even over the threshold one text must be tried: 1/16 of the limit is the least headroom.
             headroom = max(self.threshold - self._last_rss - self.reserved, self.limit // 16)
-            return BatchLimits(self._cap, headroom // self.workers)
+            return BatchLimits(self._cap, headroom // self.workers, self.explicit)
 
     def batch_done(self) -> None:
         """A micro-batch was computed, by whichever worker."""

@@ -102,7 +102,7 @@ class Worker:
         estimate = self.backend.activation_bytes
         return Budget(
             tokens=min(max(by_speed, _LEAST_TOKENS), self._best_tokens),
-            texts=min(limits.max_texts, self._best_texts),
+            texts=limits.texts(self._best_texts),
             worth=self._worth,
             packed=self.backend.info.packed,
             fits=lambda count, longest: estimate(count, longest) <= limits.max_bytes,

@@ -1,13 +1,14 @@
 """The text of a file, whatever its encoding, or why it is none.
 
-In this order: a byte order mark; UTF-8; UTF-16 and UTF-32 without a mark, by where their zero bytes are; then a
-detector for the encodings of one or two bytes (cp1251, Shift-JIS, GBK, Latin-1). What cannot be read with confidence is
-not indexed: replacement characters in an index are noise that nobody sees.
+In this order: a byte order mark; UTF-16 and UTF-32 without a mark, where there are zero bytes; ISO-2022-JP by its
+escapes; UTF-8; then a detector (chardet) for the encodings of one or two bytes that source files are met in. What
+cannot be read with confidence is not indexed: replacement characters in an index are noise that nobody sees.
 """
 
 from __future__ import annotations
 
 import codecs
+import unicodedata
 
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -17,6 +18,16 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 SAMPLE = 8192
+DETECTED_BYTES = 16384  # of lines that are not ASCII; a detector's time grows with them
+# DOS, Mac and EBCDIC code pages would be guessed from a single letter; cp866 is met in old Russian sources.
+DETECTED = (
+    *("cp1252", "cp1250", "iso8859-2", "cp1251", "koi8-r", "koi8-u", "cp866", "cp1125", "iso8859-5"),
+    *("cp1253", "cp1254", "cp1255", "cp1256", "cp932", "euc-jp", "gb18030", "big5", "cp949"),
+)
+_UNSURE = 0.05  # chardet's confidence in one or two letters of any single-byte encoding
+_FEW = 0.1
+_PAIRS = ("cp932", "euc_jis_2004", "gb18030", "big5hkscs", "cp949")
+_NO_TEXT = frozenset({"Cc", "Cn", "Co", "Cs"})
 
 
 class NotText(Exception):
@@ -38,55 +49,55 @@ def decode(data: bytes) -> str:
                     raise NotText("of unknown encoding") from None
                 data = data[len(mark) :]
                 break
-    zeros = data[:SAMPLE].count(0)
-    if zeros:
+    if 0 in data[:SAMPLE]:
         return _wide(data)
+    if b"\x1b$" in data and (text := _strictly(data, "iso2022_jp")) is not None:
+        return text
+    text = _strictly(data, "utf-8")
+    return _detected(data) if text is None else text
+
+
+def _strictly(data: bytes, encoding: str) -> str | None:
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return _detected(data)
+        return data.decode(encoding)
+    except (UnicodeDecodeError, LookupError):
+        return None
 
 
 def _wide(data: bytes) -> str:
-    """UTF-16 or UTF-32 without a mark: text of Latin letters has zeros at every second or fourth place."""
-    sample = data[:SAMPLE]
-    quarter = max(len(sample) // 4, 1)
-    zeros = [sample[place::4].count(0) / quarter for place in range(4)]
-    for encoding, places in (
-        ("utf-32-le", (2, 3)),
-        ("utf-32-be", (0, 1)),
-        ("utf-16-le", (1, 3)),
-        ("utf-16-be", (0, 2)),
-    ):
-        width = 4 if "32" in encoding else 2
-        others = [place for place in range(4) if place not in places]
-        if len(data) % width == 0 and min(zeros[p] for p in places) > 0.5 and zeros[others[0]] < 0.1:
-            try:
-                text = data.decode(encoding)
-            except UnicodeDecodeError:
-                continue
-            if _looks_like_text(text):
-                return text
+    """UTF-16 or UTF-32 without a mark. Read with another width or byte order, text is mostly of no script."""
+    for encoding, width in (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2)):
+        text = _strictly(data, encoding) if len(data) % width == 0 else None
+        if text and _looks_like_text(text) and _has_white_space(text):
+            return text
     raise NotText("binary")
 
 
 def _detected(data: bytes) -> str:
-    from charset_normalizer import from_bytes
+    from chardet import detect
 
-    best = from_bytes(data[:65536], threshold=0.3).best()
-    if best is None:
+    lines = [line for line in data.split(b"\n") if not line.isascii()]
+    sample = b"\n".join(lines)[:DETECTED_BYTES]
+    found = detect(sample, include_encodings=DETECTED, compat_names=False, max_bytes=DETECTED_BYTES)
+    encoding, sure = found["encoding"], found["confidence"] >= _UNSURE
+    high = sum(byte > 0x7F for byte in sample)
+    if not sure and encoding not in _PAIRS and high <= _FEW * max(len(data), 1):
+        encoding = "cp1252"  # a name, a degree sign: what a file of ASCII has most often
+    text = _strictly(data, encoding) if encoding else None
+    if text is None:
         raise NotText("of unknown encoding")
-    try:
-        text = data.decode(best.encoding)
-    except (UnicodeDecodeError, LookupError):
-        raise NotText("of unknown encoding") from None
     if not _looks_like_text(text):
         raise NotText("binary")
     return text
 
 
 def _looks_like_text(text: str) -> bool:
-    """Few control characters, no replacement characters."""
+    """Few characters that are controls, assigned to nothing, of private use or replacements."""
     sample = text[:SAMPLE]
-    odd = sum(1 for c in sample if (c < " " and c not in "\t\n\r\f\b\x1b") or "\x7f" <= c < "\xa0" or c == "\ufffd")
+    odd = sum(1 for c in sample if c == "\ufffd" or (c not in "\t\n\r\f\b\x1b" and unicodedata.category(c) in _NO_TEXT))
     return odd <= len(sample) // 100
+
+
+def _has_white_space(text: str) -> bool:
+    sample = text[:SAMPLE]
+    return sum(c in " \n\r\t\u3002\u3001" for c in sample) * 100 >= len(sample)

@@ -62,6 +62,7 @@ class Runtime:
             min_texts=settings.min_batch_size,
             max_texts=settings.max_batch_size,
             adaptive=settings.adaptive_batching,
+            explicit=settings.batch_size_is_given,
         )
         self._cache: tuple[MemoryCache, DiskCache | None] | None = None
         self._reasons: dict[str, str] = {}
