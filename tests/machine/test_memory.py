@@ -1,6 +1,11 @@
+import mmap
+import os
+import sys
 from pathlib import Path
 
-from embedserve.machine.memory import cgroup_limit
+import pytest
+
+from embedserve.machine.memory import cgroup_limit, drop_mapped
 
 GB = 1024**3
 
@@ -30,3 +35,32 @@ def test_cgroup_v1_and_its_way_of_writing_no_limit(tmp_path):
 
 def test_no_cgroup_means_no_limit(tmp_path):
     assert make(tmp_path, "", {}) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="madvise of Linux")
+def test_a_dropped_file_leaves_memory_and_reads_as_before(tmp_path):
+    file = tmp_path / "weights with spaces.bin"
+    file.write_bytes(content := os.urandom(1 << 22))
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        assert mapped[:] == content
+        assert _resident(file) == 1 << 22
+        drop_mapped(file)
+        assert _resident(file) == 0
+        assert mapped[:] == content
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="madvise of Linux")
+def test_what_was_written_to_a_private_mapping_is_never_dropped(tmp_path):
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"x" * 8192)
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY) as mapped:
+        mapped[:4] = b"mine"
+        drop_mapped(file)
+        assert mapped[:4] == b"mine"
+
+
+def _resident(file):
+    """Bytes of a mapped file in this process's memory."""
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    (at,) = [i for i, line in enumerate(lines) if line.endswith(str(file))]
+    return next(int(line.split()[1]) * 1024 for line in lines[at:] if line.startswith("Rss:"))

@@ -22,6 +22,7 @@ from embedserve.backends.base import BackendInfo, TokenIds, Vectors
 from embedserve.backends.openvino_wide import WideModel
 from embedserve.backends.packing import pack
 from embedserve.errors import InferenceFailed, OutOfMemory
+from embedserve.machine.memory import drop_mapped
 from embedserve.models.spec import ModelSpec
 
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
@@ -48,16 +49,19 @@ class OpenVinoBackend:
         streams = streams_for(threads)
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if native_bf16 and artefact.precision != "fp32" else "f32",
-            "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,
             "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
         }
         core = openvino.Core()
-        self._model = core.compile_model(artefact.model, "CPU", options)
-        self._wide = None
-        if wide and streams > 1:
-            self._wide = WideModel(lambda: core.compile_model(artefact.model, "CPU", options | {"NUM_STREAMS": 1}))
+
+        def compiled(streams: int) -> Any:
+            model = core.compile_model(artefact.model, "CPU", options | {"NUM_STREAMS": streams})
+            drop_mapped(artefact.model.with_suffix(".bin"))  # the plugin has packed the weights into its own memory
+            return model
+
+        self._model = compiled(streams)
+        self._wide = WideModel(lambda: compiled(1)) if wide and streams > 1 else None
         self._inputs = [i.get_any_name() for i in self._model.inputs]
         self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()

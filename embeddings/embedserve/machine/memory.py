@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import re
 import sys
 from pathlib import Path
 
@@ -44,6 +45,29 @@ def trim() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # musl has no malloc_trim
             ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+_MADV_DONTNEED = 4  # <bits/mman-linux.h>
+# proc(5). Read only: what is mapped privately and was written to would be lost.
+_MAP = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-[-x][sp] \S+ \S+ \S+ +(.*)$")
+
+
+def drop_mapped(file: Path) -> None:
+    """Take a file's mapped pages out of this process (Linux only). Whoever reads one again gets it from the page cache.
+
+    A runtime that has made its own copy of the weights (packed for its kernels) reads few pages of the file again.
+    """
+    if sys.platform != "linux":
+        return
+    madvise = ctypes.CDLL(None, use_errno=True).madvise
+    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    wanted = str(file.resolve())
+    with contextlib.suppress(OSError), open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        for line in maps:
+            found = _MAP.match(line)
+            if found and found[3] == wanted:
+                start, end = int(found[1], 16), int(found[2], 16)
+                madvise(start, end - start, _MADV_DONTNEED)
 
 
 def collect_and_freeze() -> None:
