@@ -6,13 +6,12 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from qdrant_client import AsyncQdrantClient
-from watchfiles import Change
 
 from embedserve.errors import IndexingFailed, SetupError
 from embedserve.indexing.chunk import chunk_text, digest
@@ -210,11 +209,10 @@ async def test_too_many_folders_to_watch_is_said_after_they_are_indexed(
     service: EmbeddingStandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def over_the_limit(*_: object, **__: object) -> AsyncIterator[set[tuple[Change, str]]]:
+    def over_the_limit(*_: object, **__: object) -> None:
         raise OSError("OS file watch limit reached.")
-        yield set()
 
-    monkeypatch.setattr("embedserve.indexing.watch.awatch", over_the_limit)
+    monkeypatch.setattr("embedserve.indexing.events.RustNotify", over_the_limit)
     run = Run(qdrant, workspace, service)
     with pytest.raises(SetupError, match=r"watch limit reached.*sysctl fs.inotify.max_user_watches"):
         await watch(Indexer(run.store, run.embedder, Display(quiet=True)), lambda: run.report, lambda report: None)

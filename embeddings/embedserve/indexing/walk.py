@@ -85,20 +85,41 @@ def _inner_repository(root: str, path: str) -> str | None:
     return next((folder for folder in folders if os.path.lexists(os.path.join(root, folder, ".git"))), None)
 
 
-def wanted(workspace: str, paths: set[str]) -> set[str]:
-    """Those of `paths` (in the workspace, existing or not) that no rule leaves out, without a look at what is there."""
+def wanted(workspace: str, paths: set[str], chosen: Chosen | None = None) -> set[str]:
+    """Those of `paths` (in the workspace, existing or not) that no rule leaves out, without a look at what is in them.
+    One that is gone counts as a folder: what is indexed below it may have to go."""
     seen = {path for path in paths if ".git" not in path.split(os.sep)}
     if not seen:
         return seen
-    rules = Rules(workspace)
+    rules = Rules(workspace, chosen or Chosen())
+    files = {path for path in seen if os.path.isfile(os.path.join(workspace, path))}
     if has_repository(workspace):
-        seen = {path for path in seen if not rules.by_choice(path, False)}
-        return {path for path in seen - ignored(workspace, sorted(seen)) if not _is_of_another(workspace, path)}
-    return {path for path in seen if not (rules.above(path) or rules.ignores(path, False))}
+        seen = {path for path in seen if VENDORED.isdisjoint(path.split(os.sep)[: -1 if path in files else None])}
+        seen = {path for path in seen if not rules.by_choice(path, path not in files)}
+        return {path for path in seen - _ignored_by_git(workspace, seen) if not is_of_another(workspace, path)}
+    return {path for path in seen if not (rules.above(path) or rules.ignores(path, path not in files))}
 
 
-def _is_of_another(workspace: str, path: str) -> bool:
-    """Is it in a nested repository or work tree that is no submodule?"""
+def _ignored_by_git(top: str, paths: set[str]) -> set[str]:
+    """Those of `paths` that git ignores. Of a path inside a submodule only git in that submodule knows."""
+    inside: dict[str, set[str]] = {}
+    for path in paths:
+        inner = _inner_repository(top, path)
+        if inner is not None and inner != path:
+            inside.setdefault(inner, set()).add(path)
+    left_out = ignored(top, sorted(paths.difference(*inside.values()) | inside.keys()))
+    for inner, those in inside.items():
+        below = {os.path.relpath(path, inner) for path in those}
+        left_out |= (
+            those
+            if inner in left_out
+            else {os.path.join(inner, path) for path in _ignored_by_git(os.path.join(top, inner), below)}
+        )
+    return left_out
+
+
+def is_of_another(workspace: str, path: str) -> bool:
+    """Is a path of a git work tree in a nested repository or work tree that is no submodule?"""
     inner = _inner_repository(workspace, path)
     try:
         listed = listing(workspace, [inner]) if inner else None

@@ -1,42 +1,36 @@
 """Keeps an index equal to its folder: index once, then again whenever files change.
 
 Events are gathered for half a second; only what they name is looked at again: a file, or a folder with all that is
-under it or was (everything when an ignore file changed). What is ignored costs one question to git, or to our rules,
-and no run. When Qdrant or the service is away, what changed is kept and tried again.
+under it or was (everything when an ignore file changed). Ignored folders are not watched (on Linux); what is ignored
+in others costs one question to git, or to our rules, and no run. When Qdrant or the service is away, what changed is
+kept and tried again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
-from watchfiles import Change, awatch
-
-from embedserve.errors import IndexingFailed, SetupError
+from embedserve.errors import IndexingFailed
 from embedserve.indexing.daemon import in_daemon_thread
-from embedserve.indexing.ignore import CLIENTS_FILES
+from embedserve.indexing.events import Events
+from embedserve.indexing.folders import folders
+from embedserve.indexing.ignore import CLIENTS_FILES, Chosen
 from embedserve.indexing.sync import Indexer, Report
 from embedserve.indexing.walk import wanted
 
-RETRY_MS = 10_000
-Changes = set[tuple[Change, str]]
 IGNORE_FILES = frozenset({".gitignore", *CLIENTS_FILES})
 
 
 async def watch(indexer: Indexer, new_report: Callable[[], Report], done: Callable[[Report], None]) -> None:
     """Runs until cancelled. `done` is told of every run that changed something."""
     workspace = indexer.store.workspace
-    changes = awatch(
-        workspace,
-        watch_filter=None,
-        debounce=500,
-        rust_timeout=RETRY_MS,
-        yield_on_timeout=True,
-        ignore_permission_denied=True,
-    )
-    upcoming = asyncio.ensure_future(_next(changes, workspace))  # watches already while the first run goes on
+    events = Events(workspace, functools.partial(_folders, workspace, indexer.chosen), _is_ignore_file)
+    opening = asyncio.ensure_future(in_daemon_thread(events.open))
     try:
+        await asyncio.wait([opening])  # the first run must not read a file before changes of it are noticed
         left: set[str] | None = None
         while True:
             if left is None or left:
@@ -45,26 +39,24 @@ async def watch(indexer: Indexer, new_report: Callable[[], Report], done: Callab
                     left = set()
                 if report.embedded or report.deleted or report.complete:
                     done(report)
-            changed = {os.path.relpath(path, workspace) for _kind, path in await upcoming}
-            left = await in_daemon_thread(_add, left, changed, workspace)
-            upcoming = asyncio.ensure_future(_next(changes, workspace))
+            await opening  # a folder that cannot be watched is indexed all the same
+            changed = await in_daemon_thread(events.wait)
+            left = await in_daemon_thread(_add, left, changed, workspace, indexer.chosen)
     finally:
-        upcoming.cancel()
+        events.close()
+        opening.cancel()
 
 
-async def _next(changes: AsyncIterator[Changes], workspace: str) -> Changes:
-    try:
-        return await anext(changes)
-    except OSError as error:  # ignored folders are watched too, and node_modules alone can be over the limit
-        hint = "; on Linux: sudo sysctl fs.inotify.max_user_watches=1048576" if "limit" in str(error) else ""
-        raise SetupError(f"cannot watch {workspace}: {error}{hint}; without --watch it can be indexed") from error
+def _folders(workspace: str, chosen: Chosen | None) -> set[str]:
+    rules = os.path.join(".git", "info")  # of .git/info/exclude
+    return folders(workspace, chosen) | ({rules} if os.path.isdir(os.path.join(workspace, rules)) else set())
 
 
-def _add(left: set[str] | None, changed: set[str], workspace: str) -> set[str] | None:
+def _add(left: set[str] | None, changed: set[str], workspace: str, chosen: Chosen | None) -> set[str] | None:
     """The paths to look at again, None for all of them."""
     if left is None or "." in changed or any(_is_ignore_file(path) for path in changed):
         return None
-    return left | wanted(workspace, changed)
+    return left | wanted(workspace, changed, chosen)
 
 
 def _is_ignore_file(path: str) -> bool:
