@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor": "check models, memory, ports and Qdrant, and say what to mend",
     "qdrant": "run the embedded Qdrant (the REST API on Qdrant Edge)",
     "index": "index a folder of code into Qdrant",
+    "collections": "one collection of many repositories: size it, make it, list it, copy an index into it",
     "search": "search indexed code by meaning",
     "mcp": "serve code search to agents over the Model Context Protocol (stdio)",
     "agent": "put code search into Claude Code, Codex, Cursor, VS Code, opencode, Zoo Code, Kilo Code, or take it out",

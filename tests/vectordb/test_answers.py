@@ -352,8 +352,8 @@ def test_an_unknown_field_is_an_error_that_names_it(http, collection, method, pa
         ("POST", "{c}/points/query", {"query": {"text": "x", "model": "bm25"}}, "inference"),
         ("PUT", "{c}-b", {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 2}, "cluster"),
         ("PUT", "{c}-b", {"vectors": {"size": 4, "distance": "Dot"},
-                          "quantization_config": {"scalar": {"type": "int8"}}}, "quantization"),
-        ("PATCH", "{c}", {"quantization_config": {"scalar": {"type": "int8"}}}, "quantization"),
+                          "quantization_config": {"product": {"compression": "x16"}}}, "quantization"),
+        ("PATCH", "{c}", {"quantization_config": {"product": {"compression": "x16"}}}, "quantization"),
         ("PATCH", "{c}", {"sparse_vectors": {"new": {}}}, "adding of vectors"),
     ],
 )  # fmt: skip

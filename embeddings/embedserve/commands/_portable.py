@@ -7,6 +7,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+from embedserve.commands._repository import check_named, named
 from embedserve.commands._search_options import connection
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ async def import_into(args: argparse.Namespace, file: str, report: Report, displ
     from embedserve.indexing.sealed import SealedIndex
     from embedserve.indexing.sync import Indexer
 
-    where = connection(args)
+    where = named(connection(args), report.workspace)
     sealed = SealedIndex(file)
     try:
         async with where.open(report.workspace, waiting=display.note) as (store, service):
+            await check_named(where, store, args.repository)
             embedder = ReusingEmbedder(service, sealed)
             try:
                 await embedder.probe()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from embedserve.errors import SetupError
+
 if TYPE_CHECKING:
     from embedserve.client_settings import ClientSettings
     from embedserve.indexing.connection import Connection
@@ -26,6 +28,16 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--qdrant-api-key", metavar="KEY", help="Qdrant's key (QDRANT_API_KEY)")
     parser.add_argument("--show-settings", action=ShowSettings, help="print where these would come from, and stop")
+
+
+def add_shared_options(parser: argparse.ArgumentParser, about: str) -> None:
+    """--collection and --repository. `about`: what naming a repository does here."""
+    parser.add_argument(
+        "--collection",
+        metavar="NAME",
+        help="one collection of many repositories (embedserve collections create), not the folder's own index",
+    )
+    parser.add_argument("--repository", metavar="NAME", action="append", default=[], help=about)
 
 
 class ShowSettings(argparse.Action):
@@ -54,6 +66,9 @@ def connection(args: argparse.Namespace) -> Connection:
     from embedserve.indexing.connection import Connection
 
     found = found_settings(args)
+    collection, repositories = getattr(args, "collection", None), tuple(getattr(args, "repository", ()))
+    if repositories and not collection:
+        raise SetupError("--repository names one of a collection: give --collection too")
     return Connection(
         embeddings_url=str(found.embeddings_url.value).rstrip("/"),
         qdrant_url=str(found.qdrant_url.value),
@@ -61,4 +76,6 @@ def connection(args: argparse.Namespace) -> Connection:
         qdrant_api_key=found.qdrant_api_key.value,
         model=found.model.value,
         home=home(),
+        collection=collection,
+        repositories=repositories,
     )

@@ -14,7 +14,8 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from embedserve.commands._search_options import add_connection_options, connection
+from embedserve.commands._repository import check_named, named
+from embedserve.commands._search_options import add_connection_options, add_shared_options, connection
 from embedserve.errors import IndexingFailed
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workspace", metavar="PATH", action="append", default=[], help="the same as PATH")
     add_connection_options(parser)
+    add_shared_options(parser, "what the folder is called in --collection (its git remote, else the folder's name)")
     parser.add_argument("--watch", action="store_true", help="go on, and index again whenever files change")
     parser.add_argument("--recreate", action="store_true", help="delete the folder's index first (another model)")
     parser.add_argument("--delete", action="store_true", help="delete the folder's index and do nothing else")
@@ -78,6 +80,10 @@ def run(args: argparse.Namespace) -> int:
     checked = workspace_path if reading else existing_workspace
     home = connection(args).home
     workspaces = list(dict.fromkeys(checked(local(path, home, fresh=not reading)) for path in paths or ["."]))
+    if len(args.repository) > 1 or (args.repository and len(workspaces) > 1):
+        raise IndexingFailed("--repository names one folder's index: give one name and one folder")
+    if what == "export" and args.collection:
+        raise IndexingFailed("export takes a folder's own index; to move one: embedserve collections copy")
     if what == "export":
         return run_export(args, file, workspaces[0])
     if args.ray:
@@ -96,7 +102,7 @@ def _index(args: argparse.Namespace, workspace: str, file: str = "") -> int:
     from embedserve.indexing.sync import Report
     from embedserve.indexing.workspace import collection_name
 
-    report = Report(workspace, collection_name(workspace))
+    report = Report(workspace, args.collection or collection_name(workspace))
     note = ""
     try:
         with Display() as display:
@@ -125,7 +131,7 @@ async def _watch_all(args: argparse.Namespace, workspaces: list[str]) -> int:
     from embedserve.indexing.workspace import collection_name
 
     display = Display(quiet=True)
-    reports = [Report(workspace, collection_name(workspace)) for workspace in workspaces]
+    reports = [Report(workspace, args.collection or collection_name(workspace)) for workspace in workspaces]
     await all_or_first_error(_main(args, report, display) for report in reports)
     return 0
 
@@ -135,9 +141,10 @@ async def _main(args: argparse.Namespace, report: Report, display: Display) -> N
     from embedserve.indexing.lexical import drop_lexicon
     from embedserve.indexing.sync import Indexer, Report
 
-    where = connection(args)
+    where = named(connection(args), report.workspace)
     lexicon = where.lexicon_path(report.workspace)
     async with where.open(report.workspace, waiting=display.note) as (store, embedder):
+        await check_named(where, store, args.repository)
         if args.delete:
             await _delete(store, lexicon)
             return
@@ -163,11 +170,11 @@ async def _delete(store: Store, lexicon: str | None) -> None:
 
     had_words = lexicon is not None and drop_lexicon(lexicon)
     if await store.drop() or had_words:
-        print(f"deleted the index of {store.workspace}", file=sys.stderr)
+        print(f"deleted the index of {store.title}", file=sys.stderr)
         return
     others = sorted(await store.indexed_workspaces())
     known = "; indexed are: " + ", ".join(others) if others else ""
-    raise IndexingFailed(f"{store.workspace} has no index in Qdrant at {store.qdrant.url}{known}")
+    raise IndexingFailed(f"{store.title} has no index in Qdrant at {store.qdrant.url}{known}")
 
 
 def _show(report: Report, args: argparse.Namespace) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from embedserve.commands._search_options import add_connection_options, connection
+from embedserve.commands._search_options import add_connection_options, add_shared_options, connection
+from embedserve.errors import SetupError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="the indexed folder (the nearest indexed one at or above the current); several are searched together",
     )
+    add_shared_options(parser, "serve only this repository of --collection; several are possible")
     add_connection_options(parser)
 
 
@@ -24,6 +26,8 @@ def run(args: argparse.Namespace) -> int:
     from embedserve.mcp import serve_stdio
 
     where = connection(args)
+    if where.collection and args.workspace:
+        raise SetupError("--collection goes without --workspace")
     given = []
     for workspace in args.workspace:
         if "${" in workspace:  # an editor without an open folder leaves its variable as it is

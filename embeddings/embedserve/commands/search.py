@@ -10,7 +10,8 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from embedserve.commands._search_options import add_connection_options, connection
+from embedserve.commands._search_options import add_connection_options, add_shared_options, connection
+from embedserve.errors import IndexingFailed
 
 if TYPE_CHECKING:
     from embedserve.indexing.connection import Connection
@@ -31,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "one that was never indexed is indexed. Several are searched together; the git URL or archive of an index goes "
         "too",
     )
+    add_shared_options(parser, "only this repository of --collection; several are possible")
     parser.add_argument("--path-prefix", metavar="DIR", default="", help="only below this folder of the workspace")
     parser.add_argument("--language", metavar="NAME", help="only files of this language (python, py, typescript, ..)")
     parser.add_argument("--min-score", type=float, metavar="S", help="only cosines of at least S (none by default)")
@@ -73,6 +75,10 @@ def _answer(args: argparse.Namespace) -> Answer:
     from embedserve.indexing.workspace import workspace_path
 
     where = connection(args)
+    if where.collection:
+        if args.workspace or args.lexical or args.wait:
+            raise IndexingFailed("--collection goes with none of --workspace, --lexical and --wait")
+        return _in_one(where, args, "")
     folders = list(dict.fromkeys(workspace_path(local(w, where.home, fresh=False)) for w in args.workspace or ["."]))
     if len(folders) == 1:
         return _in_one(where, args, folders[0])
@@ -101,11 +107,13 @@ async def _search(
     where: Connection, args: argparse.Namespace, store: Store, embedder: Embedder | LightEmbedder
 ) -> Answer:
     from embedserve.indexing.first import answer, workspace_of
-    from embedserve.indexing.search import Query
+    from embedserve.indexing.search import Query, find
 
     off = tuple(args.without)
     where_in = (args.min_score, args.path_prefix, args.language)
     query = Query(args.query, args.limit, *where_in, off, args.lexical, args.rerank)
+    if where.collection:
+        return await find(store, embedder, query, None)
     store.to(await workspace_of(where, store, bool(args.workspace)))
     if args.wait:
         await _index(where, store.workspace)

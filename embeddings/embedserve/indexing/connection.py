@@ -15,6 +15,7 @@ from embedserve.errors import IndexingFailed
 from embedserve.indexing.lexical import lexicon_path
 from embedserve.indexing.rest import LightEmbedder, LightQdrant, is_simple, with_port
 from embedserve.indexing.search import nearest_indexed, nearest_with_words
+from embedserve.indexing.shared import SharedStore
 from embedserve.indexing.store import Store
 from embedserve.indexing.workspace import collection_name, workspace_path
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Connection:
     """`embeddings_url`: base URL with /v1. `model` None: the service's first. Keys None: none is sent to Qdrant.
-    `home`: the folder below which lexical indexes are; None: there are none."""
+    `home`: the folder below which lexical indexes are; None: there are none. `collection`: one that many repositories
+    share, of which these `repositories` are meant (none: all); None: each folder has its own."""
 
     embeddings_url: str
     qdrant_url: str
@@ -34,10 +36,18 @@ class Connection:
     qdrant_api_key: str | None = None
     model: str | None = None
     home: str | None = None
+    collection: str | None = None
+    repositories: tuple[str, ...] = ()
 
     def lexicon_path(self, workspace: str) -> str | None:
-        """The file of the workspace's lexical index."""
-        return lexicon_path(self.home, collection_name(workspace)) if self.home else None
+        """The file of the workspace's lexical index; a shared collection has none."""
+        return lexicon_path(self.home, collection_name(workspace)) if self.home and not self.collection else None
+
+    def store(self, client: Qdrant | LightQdrant, workspace: str) -> Store:
+        """The index that is meant: of the workspace, or in the shared collection."""
+        if self.collection:
+            return SharedStore(client, self.collection, self.repositories, workspace)
+        return Store(client, workspace)
 
     def qdrant(self) -> Qdrant:
         """A client of Qdrant; the caller closes it."""
@@ -63,11 +73,12 @@ class Connection:
         waiting: Callable[[str], None] | None = None,
         patience: float | None = None,
     ) -> AsyncIterator[tuple[Store, Embedder]]:
-        """The workspace's store and an embedder, closed afterwards; `nearest`: the indexed folder at or above it."""
+        """The workspace's store ("": a collection, only read) and an embedder, closed afterwards; `nearest`: the
+        indexed folder at or above it."""
         client, embedder = self.qdrant(), self.embedder(waiting, patience)
         try:
-            store = Store(client, workspace_path(workspace))
-            if nearest:
+            store = self.store(client, workspace_path(workspace) if workspace else "")
+            if nearest and not self.collection:
                 store = Store(client, await self.nearest(store) or store.workspace)
             yield store, embedder
         finally:
@@ -81,7 +92,7 @@ class Connection:
     def light(self, workspace: str) -> tuple[Store, LightEmbedder]:
         """The store of a workspace and an embedder for one search, driven by `rest.run`."""
         client = LightQdrant(self.qdrant_url, self.qdrant_api_key)
-        return Store(client, workspace), LightEmbedder(self.embeddings_url, self.api_key, self.model)
+        return self.store(client, workspace), LightEmbedder(self.embeddings_url, self.api_key, self.model)
 
     async def nearest(self, store: Store) -> str | None:
         """The nearest folder at or above the store's that is indexed, by words or by meaning; None: none is. Raises

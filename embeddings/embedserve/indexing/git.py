@@ -56,6 +56,20 @@ def ignored(folder: str, paths: Sequence[str]) -> set[str]:
     return {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}
 
 
+def origin(folder: str) -> tuple[str, str] | None:
+    """The URL of the remote `origin`, and the folder's path inside the work tree ("" for its top); None: there is no
+    such remote, or git does not say."""
+    if not has_repository(folder):
+        return None
+    try:
+        url, inside = _git(folder, "config", "--get", "remote.origin.url"), _git(folder, "rev-parse", "--show-prefix")
+    except (FileNotFoundError, GitFailed):
+        return None
+    if url.returncode or inside.returncode or not url.stdout.strip():
+        return None
+    return os.fsdecode(url.stdout).strip(), os.fsdecode(inside.stdout).strip().rstrip("/")
+
+
 def has_repository(folder: str) -> bool:
     while not os.path.lexists(os.path.join(folder, ".git")):
         if os.path.dirname(folder) == folder:

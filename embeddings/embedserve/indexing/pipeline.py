@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, TypeVar
 
+import numpy as np
+
 from embedserve.indexing.chunk import Chunk, chunk_text
 from embedserve.indexing.daemon import in_daemon_thread
 from embedserve.indexing.decode import NotText
@@ -225,6 +227,10 @@ class Pipeline:
                 ready[chunk.digest] = self._vectors[chunk.digest]
             else:
                 texts[chunk.digest] = chunk.embedded_text
+        for digest, vector in (await self.store.known(list(texts))).items():
+            ready[digest] = self._vectors[digest] = np.asarray(vector, dtype=np.float32)
+            if texts.pop(digest, None) is not None:
+                self.report.reused += 1
         for group in groups_of(texts.items(), BATCH):
             made = await self.embedder.embed([text for _digest, text in group])
             self.report.embedded += len(group)

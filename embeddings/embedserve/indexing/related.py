@@ -87,6 +87,8 @@ async def _origin(store: Store, path: str, line: int) -> _Origin:
 
 def _definition_at(workspace: str, path: str, line: int) -> Entry | None:
     """The innermost definition around a line, in the file as it is now; None where the file cannot say."""
+    if not workspace:
+        return None  # a repository of a collection: its files are elsewhere
     try:
         entries = read_file_outline(workspace, path).entries
     except IndexingFailed:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 @dataclass
 class Report:
     """`complete` says whether the run came to its end. `changed`: files that had to be read again; `stored`: chunks
-    that were written, `embedded` of them with a vector made now. `skipped`: reason -> files; `unknown`: suffix ->
+    that were written, `embedded` of them with a vector made now and `reused` with one that another repository of the
+    collection has. `skipped`: reason -> files; `unknown`: suffix ->
     files of a kind that is not indexed; `left_out`: each skipped path with its reason. `fallback`: files cut along
     their paragraphs though their language has a grammar. `generated`: files marked as made by a tool.
     `words_seconds`: until the lexical index was up to date."""
@@ -23,6 +24,7 @@ class Report:
     changed: int = 0
     stored: int = 0
     embedded: int = 0
+    reused: int = 0
     deleted: int = 0
     generated: int = 0
     fallback: int = 0
@@ -45,7 +47,11 @@ class Report:
         rate = f" ({self.embedded / self.embed_seconds:.0f} texts/s)" if self.embedded and self.embed_seconds else ""
         notes = "".join(
             f"; {count} {what}"
-            for count, what in ((self.generated, "marked as generated"), (self.fallback, "cut without their syntax"))
+            for count, what in (
+                (self.reused, "had from other repositories"),
+                (self.generated, "marked as generated"),
+                (self.fallback, "cut without their syntax"),
+            )
             if count
         )
         return (

@@ -23,7 +23,7 @@ from embedserve.indexing.languages import Language, find_language
 from embedserve.indexing.lexical import Lexicon
 from embedserve.indexing.passages import passages
 from embedserve.indexing.ranking import Ranked, called_names, rank
-from embedserve.indexing.store import Status, Store, check_fit
+from embedserve.indexing.store import Status, Store
 from embedserve.indexing.tokens import query_words, words
 from embedserve.indexing.workspace import collection_name
 
@@ -174,7 +174,7 @@ async def _add_by_meaning(
     if not embedder.dimension:
         await embedder.probe()
     vector = [float(x) for x in (await embedder.embed([query.text]))[0]]
-    check_fit(status, embedder.dimension, str(embedder.model), store.workspace)
+    store.check_fit(status, embedder.dimension, str(embedder.model))
     name = language.name if language else None
     known = list(pool.at)
     nearest, scores = await store.nearest(vector, max(CANDIDATES, query.limit), query.min_score, prefix, name, known)
@@ -238,10 +238,7 @@ async def indexed(store: Store) -> Status:
     """The status of an index that must be there."""
     status = await store.status()
     if status is None:
-        raise NoIndex(
-            f"{store.workspace} has no index in Qdrant at {store.qdrant.url}; "
-            f"make it with: embedserve index {store.workspace}"
-        )
+        raise NoIndex(store.no_index())
     return status
 
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from embedserve.errors import IndexingFailed
@@ -125,6 +126,11 @@ class Store:
         """Go on with another workspace of the same Qdrant."""
         self.workspace, self.collection = workspace, collection_name(workspace)
 
+    @property
+    def title(self) -> str:
+        """What is indexed, for messages."""
+        return self.workspace
+
     async def status(self) -> Status | None:
         """None: there is no such collection."""
         try:
@@ -134,19 +140,8 @@ class Store:
                 return None
             raise
         found = await self.qdrant.call("POST", self._path("/points"), {"ids": [MARKER_ID], "with_payload": True})
-        marker = found[0]["payload"] or {} if found else {}
-        return Status(
-            collection=self.collection,
-            points=max(0, (info.get("points_count") or 0) - len(found)),
-            dimension=_dimension(info),
-            complete=bool(marker["complete"]) if "complete" in marker else None,
-            model=(marker.get("recipe") or {}).get("model"),
-            updated_at=marker.get("updated_at"),
-            files=int(marker.get("files") or 0),
-            chunks=int(marker.get("chunks") or 0),
-            recipe=_recipe(marker.get("recipe")),
-            indexed_fields=frozenset(info.get("payload_schema") or {}),
-        )
+        points = max(0, (info.get("points_count") or 0) - len(found))
+        return status_of(self.collection, info, points, found[0]["payload"] or {} if found else {})
 
     async def prepare(self, recipe: Recipe) -> Status:
         """Make the collection, or check that it fits; nothing is written to one that does not."""
@@ -155,18 +150,29 @@ class Store:
             await self._create(recipe.dimension)
             status = Status(self.collection, 0, recipe.dimension, None, None, None)
         else:
-            check_fit(status, recipe.dimension, recipe.model, self.workspace)
+            self.check_fit(status, recipe.dimension, recipe.model)
         for name in INDEXED_FIELDS:
             if name not in status.indexed_fields:
                 body = {"field_name": name, "field_schema": "keyword"}
                 await self.qdrant.write("PUT", self._path("/index?wait=true"), body)
         return status
 
+    def check_fit(self, status: Status, dimension: int, model: str) -> None:
+        """Raises IndexingFailed when vectors of this model do not belong into this index."""
+        check_fit(status, dimension, model, self.workspace)
+
+    def no_index(self) -> str:
+        """What to say where Qdrant answers, and has no such index."""
+        return (
+            f"{self.workspace} has no index in Qdrant at {self.qdrant.url}; "
+            f"make it with: embedserve index {self.workspace}"
+        )
+
     async def records(self, under: Sequence[str] | None = None) -> dict[str, FileRecord | None]:
         """Path -> record of every file that is stored as a whole; None where two runs left two records.
         `under`: only these files, and those below these folders."""
         found: dict[str, FileRecord | None] = {}
-        must = [_match("record", "file")]
+        must = [match("record", "file")]
         if under is not None:
             must.append({"key": "paths", "match": {"any": list(under)}})
         async for payload in self._scroll(must, ["path", "file"]):
@@ -178,7 +184,7 @@ class Store:
     async def paths(self) -> dict[str, int]:
         """Path -> number of points of every file that has any, whole or not: what an interrupted run left."""
         found: dict[str, int] = {}
-        async for payload in self._scroll([_match("type", "chunk")], ["path"]):
+        async for payload in self._scroll([match("type", "chunk")], ["path"]):
             path = str(payload["path"])
             found[path] = found.get(path, 0) + 1
         return found
@@ -187,20 +193,25 @@ class Store:
         """Everything that is stored of these files."""
         found = {path: Stored() for path in paths}
         if paths:
-            must = [{"key": "path", "match": {"any": list(paths)}}, _match("type", "chunk")]
+            must = [{"key": "path", "match": {"any": list(paths)}}, match("type", "chunk")]
             async for payload in self._scroll(must, True):
                 found[payload["path"]].points[payload.pop("_id")] = payload
         return found
 
     async def vectors(self, ids: Sequence[str]) -> dict[str, list[float]]:
         """The stored vectors of points; those that are not there are left out."""
-        body = {"ids": list(ids), "with_payload": False, "with_vector": True}
-        return {str(p["id"]): p["vector"] for p in await self.qdrant.call("POST", self._path("/points"), body)}
+        body = {"ids": [self._own(point) for point in ids], "with_payload": False, "with_vector": True}
+        found = await self.qdrant.call("POST", self._path("/points"), body)
+        return {self._own(str(point["id"])): point["vector"] for point in found}
+
+    async def known(self, digests: Sequence[str]) -> dict[str, list[float]]:
+        """Digest of an embedded text -> its vector, of those that another index here may give away: none."""
+        return {}
 
     async def vectors_of(self, paths: Sequence[str]) -> dict[str, dict[str, list[float]]]:
         """Path -> digest of the embedded text -> its vector, of all chunks of these files."""
         found: dict[str, dict[str, list[float]]] = {path: {} for path in paths}
-        must = [{"key": "path", "match": {"any": list(paths)}}, _match("type", "chunk")]
+        must = [{"key": "path", "match": {"any": list(paths)}}, match("type", "chunk")]
         async for payload in self._scroll(must, ["path", "digest"], vectors=True):
             found[payload["path"]][str(payload["digest"])] = payload["_vector"]
         return found
@@ -208,13 +219,32 @@ class Store:
     async def upsert(self, points: Sequence[Point]) -> None:
         """Store chunks with their vectors, and return when they are safe."""
         if points:
-            body = {"points": [point.body() for point in points]}
-            await self.qdrant.write("PUT", self._path("/points?wait=true"), body)
+            await self.put([point.body() for point in points])
+
+    async def pages(self, size: int) -> AsyncIterator[list[dict[str, Any]]]:
+        """All chunks as {"id", "vector", "payload"}, `size` at a time."""
+        page: list[dict[str, Any]] = []
+        async for payload in self._scroll([match("type", "chunk")], True, vectors=True):
+            page.append({"id": payload.pop("_id"), "vector": payload.pop("_vector"), "payload": payload})
+            if len(page) == size:
+                yield page
+                page = []
+        if page:
+            yield page
+
+    async def ids(self) -> set[str]:
+        """The ids of all chunks."""
+        return {payload["_id"] async for payload in self._scroll([match("type", "chunk")], ["path"])}
+
+    async def put(self, points: Sequence[dict[str, Any]]) -> None:
+        """Store points as `pages` gives them."""
+        body = {"points": [self._written(point) for point in points], **self._routing}
+        await self.qdrant.write("PUT", self._path("/points?wait=true"), body)
 
     async def delete(self, ids: Iterable[str]) -> None:
-        rest = list(ids)
+        rest = [self._own(point) for point in ids]
         for start in range(0, len(rest), PAGE):
-            body = {"points": rest[start : start + PAGE]}
+            body = {"points": rest[start : start + PAGE], **self._routing}
             await self.qdrant.write("POST", self._path("/points/delete?wait=true"), body)
 
     async def delete_files(self, paths: Iterable[str]) -> None:
@@ -222,7 +252,7 @@ class Store:
         rest = list(paths)
         for start in range(0, len(rest), PATHS_AT_ONCE):
             chosen = {"key": "path", "match": {"any": rest[start : start + PATHS_AT_ONCE]}}
-            body = {"filter": {"must": [chosen, _match("type", "chunk")]}}
+            body = {"filter": {"must": [chosen, match("type", "chunk"), *self._within]}, **self._routing}
             await self.qdrant.write("POST", self._path("/points/delete?wait=true"), body)
 
     async def mark(self, complete: bool, recipe: Recipe, files: int = 0, chunks: int = 0) -> None:
@@ -236,16 +266,16 @@ class Store:
             "files": files,
             "chunks": chunks,
         }
-        point = {"id": MARKER_ID, "vector": [0.0] * recipe.dimension, "payload": payload}
-        await self.qdrant.write("PUT", self._path("/points?wait=true"), {"points": [point]})
+        point = self._written({"id": MARKER_ID, "vector": [0.0] * recipe.dimension, "payload": payload})
+        await self.qdrant.write("PUT", self._path("/points?wait=true"), {"points": [point], **self._routing})
 
     async def query(
         self, vector: Sequence[float], limit: int, min_score: float | None, path: str = "", language: str | None = None
     ) -> list[dict[str, Any]]:
         """The nearest chunks, best first: [{"id", "score", "payload"}]. `path`: a file or a folder."""
-        body = _nearest(vector, limit, min_score, path, language)
+        body = self._asked(_nearest(vector, limit, min_score, path, language))
         answer = await self.qdrant.call("POST", self._path("/points/query"), body)
-        return list(answer["points"])
+        return [self._read(point) for point in answer["points"]]
 
     async def nearest(
         self,
@@ -257,23 +287,24 @@ class Store:
         known: Sequence[str] = (),
     ) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """As `query`, and in the same round trip the cosines of the points `known`, of those that are stored."""
-        first = _nearest(vector, limit, min_score, path, language)
         if not known:
             return await self.query(vector, limit, min_score, path, language), {}
+        first = self._asked(_nearest(vector, limit, min_score, path, language))
         theirs = {
             **_nearest(vector, len(known), min_score),
-            "filter": {"must": [{"has_id": list(known)}]},
+            "filter": {"must": [{"has_id": [self._own(point) for point in known]}]},
             "params": {"exact": True},
             "with_payload": False,
         }
         body = {"searches": [first, theirs]}
         nearest, scored = await self.qdrant.call("POST", self._path("/points/query/batch"), body)
-        return list(nearest["points"]), {str(point["id"]): float(point["score"]) for point in scored["points"]}
+        scores = {self._own(str(point["id"])): float(point["score"]) for point in scored["points"]}
+        return [self._read(point) for point in nearest["points"]], scores
 
     async def with_text(self, text: str, most: int) -> AsyncIterator[dict[str, Any]]:
         """The payloads of up to `most` chunks whose text has `text`, or (where the store has a text index) its words:
         the caller looks again."""
-        must = [_match("type", "chunk"), {"key": "text", "match": {"text": text}}]
+        must = [match("type", "chunk"), {"key": "text", "match": {"text": text}}]
         async for payload in self._scroll(must, True):
             yield payload
             most -= 1
@@ -302,6 +333,27 @@ class Store:
     async def collections(self) -> set[str]:
         return {item["name"] for item in (await self.qdrant.call("GET", "/collections"))["collections"]}
 
+    # --- where several indexes share a collection, another class says these (`shared.py`) ---------------
+
+    _within: Sequence[dict[str, Any]] = ()  # conditions on every point of this index
+    _routing: Mapping[str, Any] = MappingProxyType({})  # fields of a body that say where the index is kept
+
+    def _own(self, point: str) -> str:
+        """A chunk's id -> its point's, and back."""
+        return point
+
+    def _written(self, point: dict[str, Any]) -> dict[str, Any]:
+        """A point as it is stored."""
+        return point
+
+    def _read(self, point: dict[str, Any]) -> dict[str, Any]:
+        """A stored point as it is shown."""
+        return point
+
+    def _asked(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body of a search."""
+        return body
+
     def _path(self, rest: str = "") -> str:
         return collection_path(self.collection, rest)
 
@@ -318,17 +370,40 @@ class Store:
 
     async def _scroll(self, must: list[dict[str, Any]], fields: Any, vectors: bool = False) -> Any:
         """The payloads of all points that match, each with its id as `_id`, and its vector as `_vector`."""
-        body = {"filter": {"must": must}, "limit": PAGE, "with_payload": fields, "with_vector": vectors}
+        body = {
+            "filter": {"must": [*must, *self._within]},
+            "limit": PAGE,
+            "with_payload": fields,
+            "with_vector": vectors,
+            **self._routing,
+        }
         offset = None
         while True:
             page = await self.qdrant.call("POST", self._path("/points/scroll"), {**body, "offset": offset})
             for point in page["points"]:
                 if isinstance((point["payload"] or {}).get("path"), str):
                     vector = {"_vector": point["vector"]} if vectors else {}
-                    yield {**point["payload"], "_id": str(point["id"]), **vector}
+                    shown = self._read(point)
+                    yield {**shown["payload"], "_id": str(shown["id"]), **vector}
             offset = page.get("next_page_offset")
             if offset is None:
                 return
+
+
+def status_of(collection: str, info: dict[str, Any], points: int, marker: dict[str, Any]) -> Status:
+    """`info`: what Qdrant says of the collection. `marker`: the payload of the index's marker, {} for none."""
+    return Status(
+        collection=collection,
+        points=points,
+        dimension=dimension_of(info),
+        complete=bool(marker["complete"]) if "complete" in marker else None,
+        model=(marker.get("recipe") or {}).get("model"),
+        updated_at=marker.get("updated_at"),
+        files=int(marker.get("files") or 0),
+        chunks=int(marker.get("chunks") or 0),
+        recipe=_recipe(marker.get("recipe")),
+        indexed_fields=frozenset(info.get("payload_schema") or {}),
+    )
 
 
 def check_fit(status: Status, dimension: int, model: str, workspace: str) -> None:
@@ -363,11 +438,11 @@ def _check_ours(status: Status) -> None:
 def _nearest(
     vector: Sequence[float], limit: int, min_score: float | None, path: str = "", language: str | None = None
 ) -> dict[str, Any]:
-    must = [_match("type", "chunk")]
+    must = [match("type", "chunk")]
     if path:
-        must.append(_match("paths", path))
+        must.append(match("paths", path))
     if language:
-        must.append(_match("language", language))
+        must.append(match("language", language))
     body: dict[str, Any] = {
         "query": list(vector),
         "filter": {"must": must},
@@ -378,7 +453,7 @@ def _nearest(
     return body if min_score is None else {**body, "score_threshold": min_score}
 
 
-def _match(key: str, value: str) -> dict[str, Any]:
+def match(key: str, value: str) -> dict[str, Any]:
     return {"key": key, "match": {"value": value}}
 
 
@@ -389,7 +464,7 @@ def _recipe(found: Any) -> Recipe | None:
         return None
 
 
-def _dimension(info: dict[str, Any]) -> int:
+def dimension_of(info: dict[str, Any]) -> int:
     """0: not a collection with one unnamed vector, so not one of ours."""
     vectors = ((info.get("config") or {}).get("params") or {}).get("vectors") or {}
     return int(vectors.get("size") or 0) if isinstance(vectors, dict) else 0
@@ -408,5 +483,5 @@ async def overview(qdrant: Qdrant) -> tuple[str, list[Overview]]:
         payload = marker[0]["payload"] or {} if marker else {}
         complete = payload.get("complete" if own else "indexing_complete")
         points = (info.get("points_count") or 0) - len(marker)
-        found.append(Overview(name, own, points, _dimension(info), complete))
+        found.append(Overview(name, own, points, dimension_of(info), complete))
     return version, found

@@ -27,9 +27,11 @@ def add_to(server: MCPServer[Any], opener: Opener) -> None:
         checked("limit", limit, 1, MOST_RESULTS)
         checked("line", line, 1, 10_000_000)
         checked("max_tokens", max_tokens, 0, 10_000_000)
-        async with opener.of(path).open() as (store, _embedder):
-            found = await related_to(store, path, line, limit)
-            where = [f"Paths are inside {store.workspace}."] if opener.several else []
+        chosen, inside = opener.place(path)
+        async with chosen.open() as (store, _embedder):
+            found = await related_to(store, inside, line, limit)
+            apart = opener.several or opener.connection.collection
+            where = [f"Paths are inside {store.title}."] if apart else []
         return "\n\n".join([*where, _users(found), _similar(found, max_tokens)])
 
 

@@ -31,6 +31,12 @@ async def _status_or_error(opener: Opener) -> dict[str, Any]:
 async def _status(opener: Opener) -> dict[str, Any]:
     async with opener.open() as (store, _embedder):
         status = await indexed(store)
+        shared = opener.connection.collection is not None
+        repositories = sorted(await store.indexed_workspaces()) if shared else []
+    if shared:
+        about = {"chunks": status.points, "dimension": status.dimension, "model": status.model}
+        served = opener.connection.repositories or repositories
+        return {"collection": status.collection, **about, "repositories": list(served)}
     updated = status.updated_at
     return {
         "workspace": store.workspace,

@@ -16,8 +16,9 @@ from embedserve.indexing.connection import Connection
 from embedserve.indexing.daemon import in_daemon_thread
 from embedserve.indexing.embedder import Embedder
 from embedserve.indexing.first import answer, index_words, workspace_of
-from embedserve.indexing.search import Answer, Query
+from embedserve.indexing.search import Answer, Query, find
 from embedserve.indexing.several import asked_in, holder, merged
+from embedserve.indexing.shared import split_path
 from embedserve.indexing.store import Store
 
 PATIENCE = 20.0  # seconds that a call waits for a service that says "later"; an agent waits with it
@@ -47,6 +48,24 @@ class Opener:
         if folder is None:
             raise ToolError(f"{path} is in none of {', '.join(self.folders)}; give an absolute path inside one of them")
         return replace(self, folders=(folder,))
+
+    def place(self, path: str) -> tuple[Opener, str]:
+        """Where a file is, and its path there: of a collection, in the repository that it names. Raises ToolError."""
+        if not self.connection.collection:
+            return self.of(path), path
+        repository, inside = split_path(path)
+        if not repository:
+            if len(self.connection.repositories) != 1:
+                raise ToolError(f"{path} names no repository; give it as search_code shows it: REPOSITORY//PATH")
+            return self, inside
+        return self.within(repository), inside
+
+    def within(self, repository: str) -> Opener:
+        """Of a collection, this repository. Raises ToolError: it is none of those that are served."""
+        served = self.connection.repositories
+        if served and repository not in served:
+            raise ToolError(f"the repository {repository} is not served here; served: {', '.join(served)}")
+        return replace(self, connection=replace(self.connection, repositories=(repository,)))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[tuple[Store, Embedder]]:
@@ -80,6 +99,8 @@ class Opener:
             return await in_daemon_thread(index_words, path, workspace, window)
 
         async with self.open() as (store, embedder):
+            if self.connection.collection:
+                return await find(store, embedder, query, None)
             store.to(await workspace_of(self.connection, store, not self.nearest))
             return await answer(self.connection, store, embedder, query, make)
 

@@ -31,10 +31,10 @@ def add_to(server: MCPServer[Any], opener: Opener) -> None:
             raise ToolError(f"max_tokens is {max_tokens}; give a positive number, or 0 for no bound")
         found = await opener.answer(Query(query, limit, min_score, path_prefix, language))
         notes = "".join(f"({note})\n" for note in found.notes)
-        return notes + "\n" * bool(notes) + (packed(map(_block, found.hits), max_tokens) or "nothing found")
+        return notes + "\n" * bool(notes) + (packed(map(block, found.hits), max_tokens) or "nothing found")
 
 
-def _block(hit: Hit) -> tuple[str, str]:
+def block(hit: Hit) -> tuple[str, str]:
     place = f"{hit.path}:{hit.start_line}-{hit.end_line}"
     score = "found by words" if hit.score is None else f"score {hit.score:.3f}"
     scope = f" in {hit.shown_scope}" if hit.scope else ""

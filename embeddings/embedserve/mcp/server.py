@@ -22,7 +22,7 @@ try:
 except ImportError:
     raise MissingExtra("embedserve mcp", "search") from None
 
-from embedserve.mcp import find_related, index_status, outline, search_code
+from embedserve.mcp import find_related, index_status, outline, search_code, search_collection
 from embedserve.mcp.opened import Opener
 
 INSTRUCTIONS = (
@@ -33,6 +33,15 @@ INSTRUCTIONS = (
     "and paths of search_code and find_related are those of the last indexing run; index_status says when that was."
 )
 SEVERAL = " Several folders are searched together, and paths are absolute: {}."
+
+SHARED = (
+    "Call search_code to find where something is done in any of the indexed repositories; name one with `repository` "
+    "where it is known. Ask in words for what the code does, as a docstring would say it. Paths are REPOSITORY//PATH, "
+    "and lines are those of the last indexing run: the files need not be here. find_related takes such a path "
+    "and shows code of that repository that is like the one at a line, and who calls it. index_status lists the "
+    "repositories."
+)
+TOOLS = (search_code, find_related, outline, index_status)
 
 
 class _Server(MCPServer[Any]):
@@ -52,11 +61,13 @@ class _Server(MCPServer[Any]):
 
 def build(connection: Connection, workspaces: Sequence[str], *, nearest: bool = False) -> MCPServer[Any]:
     """The server with its tools. `nearest`: search the nearest indexed folder at or above the one of `workspaces`."""
-    folders = tuple(dict.fromkeys(workspace_path(workspace) for workspace in workspaces))
+    shared = connection.collection is not None
+    folders = ("",) if shared else tuple(dict.fromkeys(workspace_path(workspace) for workspace in workspaces))
     told = SEVERAL.format(", ".join(folders)) if len(folders) > 1 else ""
-    server = _Server("embedserve", version=__version__, instructions=INSTRUCTIONS + told, log_level="WARNING")
+    instructions = SHARED if shared else INSTRUCTIONS + told
+    server = _Server("embedserve", version=__version__, instructions=instructions, log_level="WARNING")
     opener = Opener(connection, folders, nearest)
-    for tool in (search_code, find_related, outline, index_status):
+    for tool in (search_collection, find_related, index_status) if shared else TOOLS:
         tool.add_to(server, opener)
     return server
 

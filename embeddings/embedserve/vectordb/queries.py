@@ -21,6 +21,7 @@ from embedserve.vectordb.filters import need_filter, parse_filter
 from embedserve.vectordb.formula import parse_formula
 from embedserve.vectordb.ids import PointId, parse_id
 from embedserve.vectordb.points import SHARD_KEY, parse_order, parse_payload_selector, parse_with_vector, scored_json
+from embedserve.vectordb.quantization import search_quantization
 from embedserve.vectordb.vectors import F32_MAX, Space, parse_named
 
 Vectors = dict[tuple[str, str, PointId], Any]
@@ -142,16 +143,12 @@ def _lookup(value: Any) -> tuple[str, str | None]:
 
 
 def _params(value: Any) -> edge.SearchParams | None:
-    """`quantization` is checked and changes nothing, since nothing is quantised."""
     if value is None:
         return None
     fields = Fields(value, "params")
-    quantization, acorn, idf = fields.take("quantization"), fields.take("acorn"), fields.take("idf")
-    if quantization is not None:
-        inner = Fields(quantization, "params.quantization")
-        inner.take("ignore", bool), inner.take("rescore", bool), inner.number("oversampling", 1.0, F32_MAX)
-        inner.done()
+    acorn, idf = fields.take("acorn"), fields.take("idf")
     params = {
+        "quantization": search_quantization(fields.take("quantization")),
         "hnsw_ef": fields.count("hnsw_ef"),
         "exact": fields.take("exact", bool, False),
         "indexed_only": fields.take("indexed_only", bool, False),

@@ -14,6 +14,7 @@ import qdrant_edge as edge
 from embedserve.vectordb.body import Fields, expect, one_of
 from embedserve.vectordb.errors import format_error, unsupported, validation_error, wrong_input
 from embedserve.vectordb.payload_indexes import MEMORY
+from embedserve.vectordb.quantization import edge_quantization, parse_quantization
 
 DISTANCES = {
     "Cosine": edge.Distance.Cosine,
@@ -63,7 +64,6 @@ def parse_collection(body: Any) -> dict[str, Any]:
     """The stored configuration of a new collection, in the shape of `config` in GET /collections/{c}."""
     fields = Fields(body, "body")
     fields.refuse(
-        quantization_config="quantization",
         strict_mode_config="strict mode",
         init_from="initialisation from another collection",
         id_tracker="placement of the id tracker",
@@ -85,7 +85,7 @@ def parse_collection(body: Any) -> dict[str, Any]:
         "hnsw_config": {name: item for name, item in _HNSW_DEFAULTS.items() if name != "memory"} | hnsw,
         "optimizer_config": _OPTIMIZER_DEFAULTS | optimizer,
         "wal_config": _WAL_DEFAULTS | _numbers(fields.take("wal_config"), "wal_config", _WAL_DEFAULTS),
-        "quantization_config": None,
+        "quantization_config": parse_quantization(fields.take("quantization_config"), "quantization_config"),
     }
     metadata = fields.take("metadata", dict)
     if metadata is not None:
@@ -97,7 +97,7 @@ def parse_collection(body: Any) -> dict[str, Any]:
 def patch_collection(config: dict[str, Any], body: Any) -> dict[str, Any]:
     """The configuration with the changes of PATCH /collections/{c}; the given one stays as it is."""
     fields = Fields(body, "body")
-    fields.refuse(quantization_config="quantization", strict_mode_config="strict mode")
+    fields.refuse(quantization_config="quantization of a collection that is there", strict_mode_config="strict mode")
     new = dict(config)
     hnsw = _numbers(fields.take("hnsw_config"), "hnsw_config", _HNSW_DEFAULTS)
     optimizer = _numbers(fields.take("optimizers_config"), "optimizers_config", _OPTIMIZER_DEFAULTS)
@@ -132,7 +132,7 @@ def _patched_vectors(params: dict[str, Any], changes: dict[str, Any]) -> dict[st
         if name not in known:
             raise wrong_input(f"Not existing vector name error: {name}")
         fields = Fields(change, f"vectors.{name}")
-        fields.refuse(quantization_config="quantization")
+        fields.refuse(quantization_config="quantization of a collection that is there")
         known[name] = known[name] | _placement(fields)
         fields.done()
     return {"vectors": known[""] if unnamed else known}
@@ -196,13 +196,15 @@ def _vectors(value: Any) -> dict[str, Any]:
 
 def _vector(value: Any, where: str) -> dict[str, Any]:
     fields = Fields(value, where)
-    fields.refuse(quantization_config="quantization")
+    quantization = parse_quantization(fields.take("quantization_config"), f"{where}.quantization_config")
     size = fields.need("size", int)
     if not 1 <= size <= 65536:
         raise validation_error(f"{where}.size: value {size} invalid, must be from 1 to 65536")
     distance = fields.need("distance", str)
     one_of(distance, DISTANCES, f"{where}.distance")
     vector: dict[str, Any] = {"size": size, "distance": distance} | _placement(fields)
+    if quantization is not None:
+        vector["quantization_config"] = quantization
     datatype = fields.take("datatype", str)
     if datatype is not None:
         one_of(datatype, _DATATYPES, f"{where}.datatype")
@@ -269,7 +271,7 @@ def edge_config(config: dict[str, Any]) -> edge.EdgeConfig:
     vectors = params["vectors"]
     dense = {"": vectors} if "size" in vectors else vectors
     return edge.EdgeConfig(
-        vectors={name: _edge_vector(item, config["hnsw_config"]) for name, item in dense.items()},
+        vectors={name: _edge_vector(item, config) for name, item in dense.items()},
         sparse_vectors={name: _edge_sparse(item) for name, item in params.get("sparse_vectors", {}).items()},
         on_disk_payload=params["on_disk_payload"],
         payload_memory=MEMORY.get(params.get("payload", {}).get("memory", "")),
@@ -289,7 +291,8 @@ def _edge_hnsw(hnsw: dict[str, Any]) -> edge.HnswIndexConfig:
     return edge.HnswIndexConfig(**hnsw | {"memory": MEMORY.get(hnsw.get("memory", ""))})
 
 
-def _edge_vector(vector: dict[str, Any], hnsw: dict[str, Any]) -> edge.EdgeVectorParams:
+def _edge_vector(vector: dict[str, Any], config: dict[str, Any]) -> edge.EdgeVectorParams:
+    hnsw = config["hnsw_config"]
     multi = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim) if "multivector_config" in vector else None
     return edge.EdgeVectorParams(
         size=vector["size"],
@@ -297,6 +300,7 @@ def _edge_vector(vector: dict[str, Any], hnsw: dict[str, Any]) -> edge.EdgeVecto
         on_disk=vector.get("on_disk"),
         multivector_config=multi,
         datatype=_DATATYPES.get(vector.get("datatype", "")),
+        quantization_config=edge_quantization(vector.get("quantization_config") or config.get("quantization_config")),
         hnsw_config=_edge_hnsw(hnsw | vector["hnsw_config"]) if "hnsw_config" in vector else None,
         memory=MEMORY.get(vector.get("memory", "")),
     )
