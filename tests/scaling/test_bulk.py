@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -90,7 +91,8 @@ def kill_an_actor(deadline: float) -> bool:
 def test_a_run_with_a_killed_worker_makes_the_points_of_embedserve_index(
     cluster: None, qdrant: Process, home: Path, tmp_path: Path
 ) -> None:
-    from embedserve.scaling.bulk import Bulk, index_repositories
+    from embedserve.scaling.bulk import index_repositories
+    from embedserve.scaling.work import Bulk
 
     paths = repositories(tmp_path, PACKAGES)
     killed: list[bool] = []
@@ -122,7 +124,8 @@ def test_a_run_with_a_killed_worker_makes_the_points_of_embedserve_index(
 def test_a_second_run_does_nothing_and_a_clone_is_not_embedded_again(
     cluster: None, qdrant: Process, home: Path, tmp_path: Path
 ) -> None:
-    from embedserve.scaling.bulk import Bulk, index_repositories
+    from embedserve.scaling.bulk import index_repositories
+    from embedserve.scaling.work import Bulk
 
     [first] = repositories(tmp_path / "one", ("json",))
     [clone] = repositories(tmp_path / "two", ("json",))
@@ -138,3 +141,42 @@ def test_a_second_run_does_nothing_and_a_clone_is_not_embedded_again(
         [less] = index_repositories([first], bulk, display)
     assert less.deleted > 0
     assert not [payload for payload, _ in points(qdrant.url, first).values() if payload["path"] == "src/decoder.py"]
+
+
+def test_machines_share_what_the_collection_has_and_search_all_of_it(
+    cluster: None, qdrant: Process, tmp_path: Path
+) -> None:
+    """Two homes are two machines: neither has the other's cache."""
+    from embedserve.indexing.creating import Server, Wanted, create
+    from embedserve.indexing.qdrant import Qdrant
+    from embedserve.scaling.bulk import index_repositories
+    from embedserve.scaling.work import Bulk
+
+    async def make() -> None:
+        client = Qdrant(qdrant.url)
+        await create(client, Wanted("team", "all-MiniLM-L6-v2", 384), Server())
+        await client.close()
+
+    asyncio.run(make())
+    [first] = repositories(tmp_path / "one", ("json",))
+    [clone] = repositories(tmp_path / "two", ("json",))
+    made = []
+    for number, (path, name) in enumerate(((first, "json"), (clone, "fork"))):
+        home = str(tmp_path / f"home{number}")
+        bulk = Bulk(qdrant.url, model="all-MiniLM-L6-v2", home=home, collection="team", repositories={path: name})
+        with Display(quiet=True) as display:
+            made += index_repositories([path], bulk, display)
+            [again] = index_repositories([path], bulk, display)
+            assert (again.complete, again.stored) == (True, 0)
+    one, two = made
+    assert one.chunks == two.chunks > 20
+    assert (two.embedded, two.reused) == (0, two.chunks)
+    assert 0 < one.engine_seconds <= one.seconds
+    client = QdrantClient(url=qdrant.url, check_compatibility=False, timeout=60)
+    found, _ = client.scroll("team", limit=10_000, with_vectors=True)
+    client.close()
+    vectors: dict[str, set[bytes]] = {}
+    for point in found:
+        if (point.payload or {}).get("type") == "chunk":
+            vectors.setdefault(point.payload["digest"], set()).add(np.float32(point.vector).tobytes())
+    assert all(len(one_text) == 1 for one_text in vectors.values())

@@ -13,7 +13,8 @@ class Report:
     collection has. `skipped`: reason -> files; `unknown`: suffix ->
     files of a kind that is not indexed; `left_out`: each skipped path with its reason. `fallback`: files cut along
     their paragraphs though their language has a grammar. `generated`: files marked as made by a tool.
-    `words_seconds`: until the lexical index was up to date."""
+    `words_seconds`: until the lexical index was up to date. `engine_seconds`: of the model processes together, where
+    they are ours (on Ray)."""
 
     workspace: str
     collection: str
@@ -35,6 +36,7 @@ class Report:
     seconds: float = 0.0
     embed_seconds: float = 0.0
     words_seconds: float = 0.0
+    engine_seconds: float = 0.0
     complete: bool = False
 
     def line(self) -> str:

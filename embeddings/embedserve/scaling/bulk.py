@@ -2,9 +2,7 @@
 
 Each step of a single run of `embedserve index` is the same code here: the same plan, the same cutting, the same
 points under the same ids, each file whole once its first chunk is stored. So a run that was stopped goes on where it
-was, and a worker that dies costs its batch: Ray runs it again. The engine is inside the actors, without HTTP; their
-cache on disk (EMBEDDING_HOME) is keyed by content, so that a text which any repository has is embedded once. It is only
-asked with the text itself: nothing of a text is had from it by who does not have the text.
+was, and a worker that dies costs its batch: Ray runs it again. The actors are in `vectors.py`.
 
 What is not made: the lexical index, which belongs to the machine that searches.
 """
@@ -18,69 +16,27 @@ import logging
 import pickle
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from embedserve.errors import IndexingFailed, MissingExtra, SetupError
-from embedserve.indexing.chunk import Chunk, chunk_text
+from embedserve.indexing.chunk import chunk_text
 from embedserve.indexing.decode import NotText
 from embedserve.indexing.load import load, read_bytes
 from embedserve.indexing.pipeline import groups_of
-from embedserve.indexing.plan import Changed
 from embedserve.indexing.progress import Display
 from embedserve.indexing.qdrant import Qdrant
 from embedserve.indexing.report import Report
-from embedserve.indexing.store import FileRecord, Point, Recipe, Store
+from embedserve.indexing.store import FileRecord, Point, Store
 from embedserve.indexing.sync import Indexer, Planned
 from embedserve.indexing.workspace import collection_name, workspace_path
-from embedserve.serving.runtime import Runtime
-from embedserve.settings import load_settings
+from embedserve.scaling.vectors import Actor, model_of
+from embedserve.scaling.work import POINTS_AT_ONCE, Bulk, Done, Work, rows_of, works_of
 
 log = logging.getLogger(__name__)
 FILES_AT_ONCE = 16  # in a batch of an actor: some hundred texts
-POINTS_AT_ONCE = 250  # in one request to Qdrant
-
-
-@dataclass(frozen=True)
-class Bulk:
-    """Where to, and with what. `actors` model processes of `threads` cores each. `home`: EMBEDDING_HOME of the actors,
-    a folder that they share where they shall share what was embedded."""
-
-    qdrant_url: str
-    qdrant_api_key: str | None = None
-    model: str = "auto"
-    actors: int = 1
-    threads: int = 1
-    home: str | None = None
-    gpus: float = 0.0
-
-
-@dataclass
-class Work:
-    """One changed file on its way. `known`: it may have points already, which are looked at."""
-
-    workspace: str
-    file: Changed
-    recipe: Recipe
-    known: bool
-    digest: str = ""
-    chunks: list[Chunk] = field(default_factory=list)
-    vectors: Any = None  # (chunks, dimension) float32
-    embedded: int = 0
-    warning: str = ""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What became of one file. `embedded`: its texts that no cache had."""
-
-    workspace: str
-    chunks: int
-    embedded: int
-    deleted: int
-    warning: str
 
 
 @contextlib.contextmanager
@@ -108,7 +64,7 @@ def index_repositories(paths: Sequence[str], bulk: Bulk, display: Display) -> li
     """
     import ray
 
-    model, dimension, window = ray.get(ray.remote(num_cpus=bulk.threads, num_gpus=bulk.gpus)(_model_of).remote(bulk))
+    model, dimension, window = ray.get(ray.remote(num_cpus=bulk.threads, num_gpus=bulk.gpus)(model_of).remote(bulk))
     reports, plans = asyncio.run(_planned(paths, bulk, model, dimension, window, display))
     works = [
         Work(workspace, file, planned.opened.recipe, planned.stored_paths is None or file.path in planned.stored_paths)
@@ -123,6 +79,8 @@ def index_repositories(paths: Sequence[str], bulk: Bulk, display: Display) -> li
         report.chunks += done.chunks
         report.stored += done.chunks
         report.embedded += done.embedded
+        report.reused += done.reused
+        report.engine_seconds += done.seconds
         report.deleted += done.deleted
         report.warnings += [done.warning] if done.warning else []
         report.embed_seconds = report.seconds = time.monotonic() - began
@@ -140,8 +98,8 @@ async def _planned(
     try:
         for path in paths:
             workspace = workspace_path(path)
-            report = reports[workspace] = Report(workspace, collection_name(workspace))
-            indexer = Indexer(Store(client, workspace), _Known(model, dimension, window), display)  # type: ignore[arg-type]
+            report = reports[workspace] = Report(workspace, bulk.collection or collection_name(workspace))
+            indexer = Indexer(await bulk.store(client, workspace), _Known(model, dimension, window), display)  # type: ignore[arg-type]
             planned = await indexer.plan(report)
             if await indexer.begin(planned):
                 plans[workspace] = planned
@@ -156,7 +114,7 @@ async def _finished(reports: dict[str, Report], plans: dict[str, Planned], bulk:
     client = Qdrant(bulk.qdrant_url, bulk.qdrant_api_key)
     try:
         for workspace, planned in plans.items():
-            indexer = Indexer(Store(client, workspace), _Known("", 0, 0), display)  # type: ignore[arg-type]
+            indexer = Indexer(await bulk.store(client, workspace), _Known("", 0, 0), display)  # type: ignore[arg-type]
             await indexer.finish(reports[workspace], planned)
             reports[workspace].complete = True
     finally:
@@ -185,7 +143,7 @@ def _stream(works: list[Work], bulk: Bulk) -> Any:
         ray.data.from_items(rows, override_num_blocks=max(1, len(rows) // FILES_AT_ONCE))
         .map_batches(_cut, batch_size=FILES_AT_ONCE, num_cpus=0.1)
         .map_batches(
-            type("_Vectors", (_Actor,), {"bulk": bulk}),  # an argument in the object store can be lost with a node
+            type("_Vectors", (Actor,), {"bulk": bulk}),  # an argument in the object store can be lost with a node
             batch_size=FILES_AT_ONCE,
             num_cpus=bulk.threads,
             num_gpus=bulk.gpus,
@@ -197,18 +155,8 @@ def _stream(works: list[Work], bulk: Bulk) -> Any:
         yield int(row["size"]), pickle.loads(row["done"])
 
 
-def _works(batch: dict[str, Any]) -> list[Work]:
-    return [pickle.loads(row) for row in batch["work"]]
-
-
-def _rows(works: list[Work]) -> dict[str, Any]:
-    rows = np.empty(len(works), dtype=object)
-    rows[:] = [pickle.dumps(work) for work in works]
-    return {"work": rows}
-
-
 def _cut(batch: dict[str, Any]) -> dict[str, Any]:
-    works = _works(batch)
+    works = works_of(batch)
     for work in works:
         file = work.file
         try:
@@ -221,69 +169,11 @@ def _cut(batch: dict[str, Any]) -> dict[str, Any]:
             continue
         work.digest, work.chunks = loaded.digest, cut.chunks
         work.warning = f"{file.path}: {cut.fallback}; cut along its paragraphs" if cut.fallback else ""
-    return _rows(works)
-
-
-class _Engine:
-    """The service's own runtime in this process, driven step by step."""
-
-    def __init__(self, bulk: Bulk) -> None:
-        given: dict[str, Any] = {"model": bulk.model, "threads": bulk.threads, "rerank_model": ""}
-        if bulk.home:
-            given["home"] = bulk.home
-        settings = load_settings(**given)
-        self._loop = asyncio.new_event_loop()
-        self.runtime = Runtime(settings)
-        self._loop.run_until_complete(self.runtime.load())
-        if self.runtime.failure is not None:
-            raise SetupError(self.runtime.failure.message)
-
-    def embed(self, texts: list[str]) -> tuple[Any, int]:
-        """Unit rows, and how many of them were computed now."""
-        return self._loop.run_until_complete(self._embed(texts))
-
-    async def _embed(self, texts: list[str]) -> tuple[Any, int]:
-        async with self.runtime.use(None) as model:
-            result = await model.engine.embed(texts)
-        return result.vectors, len(texts) - result.cached
-
-    def close(self) -> None:
-        self._loop.run_until_complete(self.runtime.close())
-
-
-def _model_of(bulk: Bulk) -> tuple[str, int, int]:
-    """Id, dimension and window of the model; a load that fails says why before anything is begun."""
-    engine = _Engine(bulk)
-    spec = engine.runtime.entries[0].model
-    engine.close()
-    return spec.id, spec.dimension, spec.max_tokens
-
-
-class _Actor:
-    """One model process."""
-
-    bulk: Bulk
-
-    def __init__(self) -> None:
-        self._engine = _Engine(self.bulk)
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        works = _works(batch)
-        texts = [chunk.embedded_text for work in works for chunk in work.chunks]
-        if texts:
-            vectors, computed = self._engine.embed(texts)
-            start = 0
-            for work in works:
-                stop = start + len(work.chunks)
-                work.vectors, start = np.array(vectors[start:stop]), stop
-            share = computed / len(texts)
-            for work in works:
-                work.embedded = round(share * len(work.chunks))
-        return _rows(works)
+    return rows_of(works)
 
 
 def _store(batch: dict[str, Any], bulk: Bulk) -> dict[str, Any]:
-    works = _works(batch)
+    works = works_of(batch)
     done = np.empty(len(works), dtype=object)
     done[:] = [pickle.dumps(one) for one in asyncio.run(_stored(works, bulk))]
     return {"done": done, "size": np.array([work.file.size for work in works])}
@@ -293,7 +183,7 @@ async def _stored(works: list[Work], bulk: Bulk) -> list[Done]:
     """Write each file's chunks, the first with the file's record last; then delete what is of an older version."""
     client = Qdrant(bulk.qdrant_url, bulk.qdrant_api_key)
     try:
-        return [await _store_one(Store(client, work.workspace), work) for work in works]
+        return [await _store_one(await bulk.store(client, work.workspace), work) for work in works]
     finally:
         await client.close()
 
@@ -303,7 +193,7 @@ async def _store_one(store: Store, work: Work) -> Done:
     if not work.chunks:
         stale = [] if work.warning else sorted(before)
         await store.delete(stale)
-        return Done(work.workspace, 0, 0, len(stale), work.warning)
+        return Done(work.workspace, 0, 0, 0, 0.0, len(stale), work.warning)
     if not np.isfinite(work.vectors).all():
         raise IndexingFailed(f"{work.file.path}: the model gives vectors with NaN")
     points = [Point(chunk, vector.tolist()) for chunk, vector in zip(work.chunks, work.vectors, strict=True)]
@@ -313,4 +203,5 @@ async def _store_one(store: Store, work: Work) -> Done:
     await store.upsert(points[:1])
     stale = sorted(before - {chunk.id for chunk in work.chunks})
     await store.delete(stale)
-    return Done(work.workspace, len(points), work.embedded, len(stale), work.warning)
+    made = (work.embedded, work.reused, work.seconds)
+    return Done(work.workspace, len(points), *made, len(stale), work.warning)
