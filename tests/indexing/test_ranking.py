@@ -6,6 +6,7 @@ from embedserve.indexing import ranking
 from embedserve.indexing.entry import Entry
 from embedserve.indexing.fusion import bm25_ranking, reciprocal_ranks
 from embedserve.indexing.passages import passages
+from embedserve.indexing.question import asks_for_one
 from embedserve.indexing.ranking import Ranked, rank
 from embedserve.indexing.tokens import query_words, words
 
@@ -80,11 +81,16 @@ def test_a_file_named_in_the_question_gains_and_a_barrel_takes_its_folders_name(
     ],
 )
 def test_kinds_of_files(path, language, factor):
-    assert ranking.file_factor("how are requests sent", path, language) == factor
+    assert ranking.file_factor("how are requests sent", Entry(path, language, "")) == factor
 
 
 def test_a_question_about_tests_does_not_lose_them():
-    assert ranking.file_factor("test of the client", "tests/test_client.py", "python") == 1
+    assert ranking.file_factor("test of the client", Entry("tests/test_client.py", "python", "")) == 1
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("function", 1), ("class", 1), ("block", ranking.BARREL)])
+def test_a_function_in_a_barrel_file_is_as_good_as_anothers(kind, factor):
+    assert ranking.file_factor("how are logs written", Entry("log/__init__.py", "python", "", kind=kind)) == factor
 
 
 def test_further_chunks_of_a_file_give_way_and_repetitions_go():
@@ -93,6 +99,49 @@ def test_further_chunks_of_a_file_give_way_and_repetitions_go():
     found = order("meaning", *same, other)
     assert found.index(3) == 1
     assert order("meaning", same[0], Entry("c.py", "python", "text   0")) == [0]
+
+
+def test_the_nearest_of_all_does_not_give_way_to_other_files():
+    entries = [Entry(path, "python", f"{path} {n}") for n, path in enumerate(("a", "a", "b"))]
+    found = [Ranked(0, 1.0), Ranked(1, 0.9), Ranked(2, 0.7)]
+    assert [item.at for item in ranking.spread(found, entries, [1])] == [0, 1, 2]
+    assert [item.at for item in ranking.spread(found, entries, [2])] == [0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("question", "one"),
+    [
+        ("Return the largest of the sizes", True),
+        ("parses a size such as 512m", True),
+        ("copies every file: with its mode", True),
+        ("session management and cookies", False),
+        ("how are routes matched", False),
+        ("request context handling", False),
+        ("set operations", False),
+        ("", False),
+    ],
+)
+def test_a_sentence_that_begins_with_a_verb_asks_for_one_function(question, one):
+    assert asks_for_one(question) is one
+
+
+def test_where_one_function_is_asked_for_a_first_place_counts_more_than_two_middling_ones():
+    entries = [Entry(f"{n}.py", "python", f"text {n}") for n in range(9)]
+    by_meaning, by_words = [0, *range(2, 8), 1], [*range(2, 8), 8, 1]
+
+    def first_of(question, *off):
+        ranks = {item.at: place for place, item in enumerate(rank(question, entries, by_meaning, by_words, off=off))}
+        return min(0, 1, key=ranks.__getitem__)
+
+    assert first_of("return all the cookies") == 0
+    assert first_of("cookies of a session") == first_of("return all the cookies", "one") == 1
+
+
+def test_where_one_function_is_asked_for_a_file_may_have_several():
+    entries = [Entry(path, "python", f"{path} {n}") for n, path in enumerate(("a.py", "a.py", "b.py"))]
+    off = ("votes", "words")
+    assert [item.at for item in rank("return all the cookies", entries, [0, 1, 2], [], off=off)] == [0, 1, 2]
+    assert [item.at for item in rank("cookies of a session", entries, [0, 1, 2], [], off=off)] == [0, 2, 1]
 
 
 def test_why_says_what_moved_a_hit():
@@ -133,7 +182,7 @@ def test_each_rule_can_be_left_out_and_then_says_nothing(rule):
     whole = rank("load_file", entries, [0, 1], [0], off=())
     without = rank("load_file", entries, [0, 1], [0], off=(rule,))
     assert not any(reason.startswith(rule + " ") for item in without for reason in item.why)
-    assert rule in ("meaning", "words", "repeated") or any(
+    assert rule in ("meaning", "words", "one", "repeated") or any(
         reason.startswith(rule + " ") for item in whole for reason in item.why
     )
 

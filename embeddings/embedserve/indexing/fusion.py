@@ -14,12 +14,15 @@ K = 60  # the constant of the paper
 K1, B = 1.2, 0.75  # BM25's usual constants
 
 
-def reciprocal_ranks(rankings: Sequence[Sequence[int]], weights: Sequence[float], count: int) -> list[float]:
-    """The sum of weight / (K + rank) of items 0 .. count-1; an item that a ranking leaves out gets nothing of it."""
+def reciprocal_ranks(
+    rankings: Sequence[Sequence[int]], weights: Sequence[float], count: int, k: int = K
+) -> list[float]:
+    """The sum of weight / (k + rank) of items 0 .. count-1; an item that a ranking leaves out gets nothing of it. The
+    smaller `k` is, the more the first places differ."""
     score = [0.0] * count
     for ranking, weight in zip(rankings, weights, strict=True):
         for rank, item in enumerate(ranking, 1):
-            score[item] += weight / (K + rank)
+            score[item] += weight / (k + rank)
     return score
 
 

@@ -15,23 +15,26 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from embedserve.indexing.entry import Entry
-from embedserve.indexing.fusion import reciprocal_ranks
+from embedserve.indexing.fusion import K, reciprocal_ranks
+from embedserve.indexing.question import asks_for_one
 from embedserve.indexing.tokens import query_words, words
 
 FURTHER_CHUNK = 0.65  # of every chunk of a file but its best; powers of it hide the fifth function of a long file
 VOTES = 0.2
 MEANING, WORDS = 0.5, 0.5  # of the fused ranks
+ONE_K, ONE_MEANING, ONE_WORDS = 5, 0.6, 0.4  # where one function is asked for: the first places count for more
 NAME_IN_QUESTION, QUESTION_IN_NAME, FOLDERS = 0.1, 0.3, 0.05
 OWN_NAME_IN_QUESTION = 0.2
 DEFINES_QUESTION, DEFINES_WORD = 1.0, 0.5
 TEST, ASIDE, PROSE, BARREL = 0.5, 0.6, 0.7, 0.7
 
-RULES = ("meaning", "words", "votes", "name", "defines", "own name", "file", "further", "repeated")
+RULES = ("meaning", "words", "one", "votes", "name", "defines", "own name", "file", "further", "repeated")
 
 _FOLDER_NAMES_IT = {"index", "mod", "lib", "main", "__init__"}
 _ASIDE = {"example", "examples", "docs", "doc", "vendor", "third_party", "dist", "node_modules"}
 _PROSE = {"markdown", "json", "yaml", "toml"}
 _BARRELS = {"__init__.py", "index.ts", "index.js", "index.tsx", "mod.rs"}
+_LOOSE = {"text", "block", "variable", "licence", "section"}  # kinds of chunks that define no function or type
 _TEST_FOLDERS = {"test", "tests", "__tests__", "spec", "specs", "testdata"}
 _TEST_FILE = {
     "python": re.compile(r"(test_.*|.*_test|conftest)\.py"),
@@ -67,7 +70,8 @@ def rank(
 ) -> list[Ranked]:
     """All candidates but repetitions of the same text, best first. `by_meaning`, `by_words`: which candidates, the best
     first. `without_vector`: those that meaning could not find: words alone decide of them. `off`: of RULES."""
-    fused = _fused(len(candidates), by_meaning, by_words, set(without_vector), off)
+    one = "one" not in off and asks_for_one(question)
+    fused = _fused(len(candidates), by_meaning, by_words, set(without_vector), off, one)
     top = max(fused, default=0.0)
     asked = query_words(question)
     votes = [0.0] * len(candidates)
@@ -82,20 +86,26 @@ def rank(
             "votes": votes[at],
         }
         bonuses = {name: bonus for name, bonus in bonuses.items() if bonus and name not in off}
-        factor = 1.0 if "file" in off else file_factor(question, candidate.path, candidate.language)
+        factor = 1.0 if "file" in off else file_factor(question, candidate)
         why = [f"{name} +{bonus:.2f}" for name, bonus in bonuses.items()] + [f"file x{factor:.2f}"] * (factor != 1)
         found.append(Ranked(at, (fused[at] + top * sum(bonuses.values())) * factor, why))
-    return spread(found, candidates, off)
+    return spread(found, candidates, range(len(candidates)) if one else by_meaning[:1], off)
 
 
 def _fused(
-    count: int, by_meaning: Sequence[int], by_words: Sequence[int], without_vector: set[int], off: Collection[str]
+    count: int,
+    by_meaning: Sequence[int],
+    by_words: Sequence[int],
+    without_vector: set[int],
+    off: Collection[str],
+    one: bool,
 ) -> list[float]:
     both = [by_meaning if "meaning" not in off else [], by_words if "words" not in off else []]
-    fused = reciprocal_ranks(both, [MEANING, WORDS], count)
+    weights, k = ([ONE_MEANING, ONE_WORDS], ONE_K) if one else ([MEANING, WORDS], K)
+    fused = reciprocal_ranks(both, weights, count, k)
     if not without_vector:
         return fused
-    by_words_alone = reciprocal_ranks(both[1:], [MEANING + WORDS], count)
+    by_words_alone = reciprocal_ranks(both[1:], [sum(weights)], count, k)
     return [by_words_alone[at] if at in without_vector else score for at, score in enumerate(fused)]
 
 
@@ -145,25 +155,29 @@ def own_name_bonus(asked: Sequence[str], defines: Sequence[str]) -> float:
     return OWN_NAME_IN_QUESTION * max((_share(words(name), asked) for name in defines), default=0.0)
 
 
-def file_factor(question: str, path: str, language: str) -> float:
-    """Tests, examples, prose and barrel files are seldom what is looked for, unless the question names them."""
+def file_factor(question: str, candidate: Entry) -> float:
+    """Tests, examples, prose and barrel files are seldom what is looked for, unless the question names them. A function
+    or a class in a barrel file is as good as another's."""
     asked = set(words(question))
-    folders, name = posixpath.split(path)
+    folders, name = posixpath.split(candidate.path)
     parts = set(folders.lower().split("/"))
-    pattern = _TEST_FILE.get(language)
+    pattern = _TEST_FILE.get(candidate.language)
     factor = 1.0
     is_test = bool(pattern and (pattern.fullmatch(name) or parts & _TEST_FOLDERS))
     if is_test and not asked & {"test", "spec", "fixtur", "mock"}:
         factor *= TEST
     if parts & _ASIDE and not asked & {"exampl", "doc", "documentation"}:
         factor *= ASIDE
-    if language in _PROSE and not asked & {"readm", "doc", "documentation", "config", "json", "yaml", "toml"}:
+    if candidate.language in _PROSE and not asked & {"readm", "doc", "documentation", "config", "json", "yaml", "toml"}:
         factor *= PROSE
-    return factor * BARREL if name in _BARRELS else factor
+    return factor * BARREL if name in _BARRELS and candidate.kind in _LOOSE else factor
 
 
-def spread(found: Sequence[Ranked], candidates: Sequence[Entry], off: Collection[str] = ()) -> list[Ranked]:
-    """Best first; every chunk of a file but the best counts FURTHER_CHUNK; a repeated text is left out."""
+def spread(
+    found: Sequence[Ranked], candidates: Sequence[Entry], free: Collection[int], off: Collection[str] = ()
+) -> list[Ranked]:
+    """Best first; every chunk of a file but the best counts FURTHER_CHUNK, unless it is `free` of that (the nearest of
+    all; every one where one function is asked for); a repeated text is left out."""
     seen: set[str] = set()
     texts: set[str] = set()
     spread_out = []
@@ -173,7 +187,7 @@ def spread(found: Sequence[Ranked], candidates: Sequence[Entry], off: Collection
         if text in texts and "repeated" not in off:
             continue
         texts.add(text)
-        further = candidate.path in seen and "further" not in off
+        further = candidate.path in seen and "further" not in off and item.at not in free
         seen.add(candidate.path)
         why = [*item.why, f"further x{FURTHER_CHUNK:.2f}"] if further else item.why
         spread_out.append(Ranked(item.at, item.score * (FURTHER_CHUNK if further else 1.0), why))

@@ -1,0 +1,37 @@
+"""What kind of question it is: one that says what one function does, or one about a topic.
+
+"Return the largest of the sizes" looks for one function; "session management" and "how routes are matched" for a file
+and what belongs to it. English only: the first word decides, an imperative as it begins a doc comment. Words that as
+often begin a topic (request, cache, test) are none. Pure; it knows no index.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+LEAST_WORDS = 3  # shorter ones are names and topics
+
+_VERBS_TEXT = """
+accept add adjust allow append apply assert assign attach begin bind build calculate cancel choose clean clear clone
+close collect combine compare compile compress compute configure connect construct convert copy create decode
+decompress define delete deserialize destroy detect determine disable disconnect dispatch download drop emit enable
+encode ensure enumerate escape evaluate execute expand extract fetch fill find flatten flush generate get give guess
+handle initialise initialize insert install invoke iterate join keep load make merge modify move normalise normalize
+notify obtain open parse perform pick pop populate prepare print produce provide push put raise read receive refresh
+register reject reload remove rename render replace reset resolve restore retrieve return reverse rewrite rotate run
+sanitize save scan select send serialize set show shut skip sort split start stop store strip submit swap tell
+terminate transform translate trim truncate try turn unpack unregister update upload validate verify wait walk warn
+wrap write yield
+"""
+_VERBS = frozenset(_VERBS_TEXT.split())
+
+
+@lru_cache(maxsize=16)
+def asks_for_one(question: str) -> bool:
+    """Whether it says what one function does: it begins with a verb, also in the third person ("returns")."""
+    given = question.lower().split()
+    if len(given) < LEAST_WORDS:
+        return False
+    first = given[0].rstrip(".,:;")
+    forms = {first, first.removesuffix("s"), first.removesuffix("es"), first.removesuffix("ies") + "y"}
+    return not _VERBS.isdisjoint(forms)
