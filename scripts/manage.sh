@@ -50,6 +50,7 @@ usage: scripts/manage.sh COMMAND [all|jina|qdrant] [--docker|--native]
   index     make the index of a folder equal to the folder     (further words go to embedserve; so below)
   search    find indexed code by meaning
   mcp       serve code search to agents, over stdio
+  agent     install | uninstall | status   code search in Claude Code, Codex, Cursor and other agents
   doctor    check models, memory, ports and Qdrant
   models    what is known and what is on disk; pull: fetch one; optimize: make it int8
   settings  what is set, and where each value comes from
@@ -91,6 +92,7 @@ main() {
   case $command in
     start | stop | restart | status | logs | warmup) service_command "$command" "$@" ;;
     index | search | mcp | models | pull | optimize | doctor | bench) embedserve_command "$command" "$@" ;;
+    agent) run_agent "$@" ;;
     test | check) "tool_$command" "$@" ;;
     settings) do_settings "$@" ;;
     upgrade) do_upgrade "$@" ;;
@@ -131,6 +133,12 @@ run_vscode() {
   # Windows' VS Code runs the tasks through this very bash (Git Bash).
   case $(uname -s) in MINGW* | MSYS*) MANAGE_BASH=$(cygpath -w "$BASH") && export MANAGE_BASH ;; esac
   exec "$python" "$ROOT/scripts/vscode_merge.py" "$@"
+}
+
+# An agent starts our search as a program of this machine, wherever the services run.
+run_agent() {
+  ensure_venv user || exit $?
+  exec "$VENV/bin/embedserve" agent "$@"
 }
 
 tool_test() {

@@ -21,7 +21,7 @@ from embedserve.errors import SettingsError
 # Another name -> ours. The original service's compose file reads the first, Qdrant's own image the second.
 SAME = {"SEMAPHORE_VALUE": "EMBEDDING_SEMAPHORE_VALUE", "QDRANT__SERVICE__API_KEY": "QDRANT_API_KEY"}
 PATHS = ("EMBEDDING_HOME", "QDRANT_STORAGE", "HF_HOME")
-MAYBE_PATHS = ("EMBEDDING_MODEL",)  # a folder only when it begins with a dot
+MAYBE_PATHS = ("EMBEDDING_MODEL", "EMBEDDING_RERANK_MODEL")  # a folder only when it begins with a dot
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED = re.compile(r"(?:\"([^\"]*)\"|'([^']*)')(?:\s+#.*)?")
 UNSET = 99  # rank of what nothing says

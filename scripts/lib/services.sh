@@ -2,8 +2,6 @@
 # start, stop, restart, status, logs and warmup, whatever the service and the runtime. RUNTIME_verb SERVICE does the
 # work (lib/native.sh, lib/docker.sh).
 
-START_TIMEOUT=${EMBEDSERVE_START_TIMEOUT:-900} # a first start may download a model
-
 port_of() { case $1 in jina) echo "${EMBEDDING_PORT:-4000}" ;; qdrant) echo "${QDRANT_PORT:-6333}" ;; esac; }
 
 address_of() { # where we reach it: a server on every address answers on loopback
@@ -62,8 +60,9 @@ say_switch() {
     && say "  Run '$ME index' once more (or index again in the extension). Back: $ME start --$last"
 }
 
-home_folder() { echo "${EMBEDDING_HOME:-$HOME/.cache/embedserve}"; }
-storage_folder() { echo "${QDRANT_STORAGE:-$HOME/.local/share/embedserve/qdrant}"; }
+home_folder() { expanded "${EMBEDDING_HOME:-$HOME/.cache/embedserve}"; }
+storage_folder() { expanded "${QDRANT_STORAGE:-$HOME/.local/share/embedserve/qdrant}"; }
+expanded() { case $1 in '~/'*) echo "$HOME/${1#??}" ;; *) echo "$1" ;; esac; } # in .env no shell has done it
 
 # each SERVICES FUNCTION ARGUMENTS...: every service in turn, each in a subshell so that one's failure does not keep
 # the other from its turn; returns the last failure. Ctrl-C ends them all.
@@ -107,6 +106,14 @@ remember() { # remember SERVICE RUNTIME
   echo "$2" >"$RUN/runtime"
   code_stamp >"$RUN/$1.code"
   settings_stamp >"$RUN/$1.settings"
+  url_of "$1" >"$RUN/$1.url"
+}
+
+# Where it listens, when that is not where every command looks by now (a port was changed in .env); else nothing.
+listens_elsewhere() {
+  local url
+  url=$(cat "$RUN/$1.url" 2>/dev/null)
+  if [ -n "$url" ] && [ "$url" != "$(url_of "$1")" ]; then echo "$url"; fi
 }
 
 changed_since_start() { # changed_since_start SERVICE code|settings
@@ -132,6 +139,12 @@ start_one() {
       restart_one "$service" "$where"
       return
     fi
+    if [ -n "$(listens_elsewhere "$service")" ]; then
+      say "$service listens on $(listens_elsewhere "$service"), and the settings say $(url_of "$service") now: restarting it there"
+      port_needed "$service"
+      restart_one "$service" "$where"
+      return
+    fi
     say "$service is already running ($("${where}_label" "$service")) on $(url_of "$service")"
     if changed_since_start "$service" settings; then
       say "  its settings have changed since it was started. They take effect with: $ME restart $service"
@@ -140,10 +153,7 @@ start_one() {
     return
   fi
   if ours_elsewhere "$service"; then return; fi
-  if port_taken "$(address_of "$service")" "$(port_of "$service")"; then
-    die 5 "$service cannot start: port $(port_of "$service") is taken by $(port_owner "$(port_of "$service")")." \
-      "Stop that, or choose another port: $(port_variable "$service")=... in $ROOT/.env"
-  fi
+  port_needed "$service"
   runtime=$(choose_runtime "$wanted") || exit $?
   # Interrupted, what was not ready yet does not stay behind half started.
   trap 'warn "interrupted: $service was not ready yet and is stopped"; "${runtime}_abandon" "$service"; exit 130' INT TERM
@@ -167,6 +177,13 @@ ours_elsewhere() {
   say "qdrant: not started, as QDRANT_URL names another one ($QDRANT_URL)"
 }
 
+port_needed() { # port_needed SERVICE
+  port_taken "$(address_of "$1")" "$(port_of "$1")" || return 0
+  die 5 "$1 cannot start: port $(port_of "$1") is taken by $(port_owner "$(port_of "$1")")." \
+    "Stop that, or choose another port: $(port_variable "$1")=... in $ROOT/.env" \
+    "$([ "$1" != qdrant ] || say "If it is a Qdrant that you want to go on using, leave ours out: $ME start jina")"
+}
+
 port_variable() { case $1 in jina) echo EMBEDDING_PORT ;; qdrant) echo QDRANT_PORT ;; esac; }
 
 wait_ready() { # wait_ready SERVICE RUNTIME
@@ -185,10 +202,10 @@ wait_ready() { # wait_ready SERVICE RUNTIME
       "${runtime}_forget" "$service"
       die 1 "$service ended while starting." "The reason is in the lines above. All of them: $ME logs $service"
     fi
-    if [ $((SECONDS - began)) -ge "$START_TIMEOUT" ]; then
+    if [ $((SECONDS - began)) -ge "$EMBEDSERVE_START_TIMEOUT" ]; then
       progress_end
       show_last_lines "$service" "$runtime"
-      die 6 "$service is not ready after $START_TIMEOUT s; it was left running." \
+      die 6 "$service is not ready after $EMBEDSERVE_START_TIMEOUT s; it was left running." \
         "Follow it: $ME logs -f $service    Stop it: $ME stop $service    Longer: EMBEDSERVE_START_TIMEOUT=3600"
     fi
     why=$(json_field message <<<"$HTTP_BODY")
@@ -304,6 +321,9 @@ status_one() {
     healthy=no
     detail=$(json_field message <<<"$HTTP_BODY")
     detail=${detail:-"no answer on $(url_of "$service")$(ready_path "$service")"}
+    if [ -n "$(listens_elsewhere "$service")" ]; then
+      detail="it was started on $(listens_elsewhere "$service"), and the settings say $(url_of "$service") now. Move it there: $ME restart $service"
+    fi
   fi
   "status_$service" "$where" "$healthy"
   if [ -n "$detail" ]; then say "  not healthy: $detail"; fi
@@ -361,7 +381,7 @@ logs_one() {
   runtime=${runtime:-$(where_runs "$1")}
   if [ -z "$runtime" ]; then
     runtime=native
-    if [ ! -f "$RUN/$1.log" ] && docker_answers && [ -n "$(docker_state "$1" '{{.Id}}')" ]; then runtime=docker; fi
+    if [ ! -f "$RUN/$1.log" ] && docker_ours "$1"; then runtime=docker; fi
   fi
   say "== $1 ($runtime)"
   "${runtime}_tail" "$1" 100 "$3"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import random
+import re
 import select
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -145,6 +147,64 @@ def test_start_restarts_what_runs_old_code_and_names_changed_settings(ready):
     assert "jina runs the code of before an update: restarting it" in again.stdout
     assert ready.pid("jina") != pid
     assert "already running" in ready.run("start", "jina").stdout
+
+
+def test_start_after_the_port_was_changed_moves_what_runs_there(ready):
+    ready.run("start", "jina")
+    pid, other = ready.pid("jina"), str(free_port())
+    status = ready.run("status", "jina", EMBEDDING_PORT=other)
+    assert f"it was started on {ready.url()}, and the settings say http://127.0.0.1:{other} now" in status.stdout
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", int(other)))
+        busy.listen()
+        assert ready.run("start", "jina", EMBEDDING_PORT=other).returncode == 5
+    assert ready.pid("jina") == pid  # it goes on where it was
+    moved = ready.run("start", "jina", EMBEDDING_PORT=other)
+    assert moved.returncode == 0, moved.stderr
+    assert f"jina listens on {ready.url()}, and the settings say http://127.0.0.1:{other} now" in moved.stdout
+    assert f"is ready (native, pid {ready.pid('jina')}) on http://127.0.0.1:{other}" in moved.stdout
+    assert ready.pid("jina") != pid
+
+
+# A user's own container of our name, and another clone's: what `docker` and `docker-compose` are asked is written down.
+ENGINE = """
+echo "$*" >>"{log}"
+case "$*" in
+  info | version) exit 0 ;;
+  *State.Running*) echo true ;;
+  *Mounts*) echo "{mounts} |{folder}" ;;
+  *Config.Image*) echo "qdrant/qdrant:v1.9.0" ;;
+  *inspect*volume* | *"compose version"*) exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("mounts", "folder", "ours"),
+    [
+        ("", "", False),  # docker run --name qdrant, the user's own
+        ("my-vectors", "/tmp", False),
+        ("embedserve-qdrant embedserve-cache", "/tmp", False),  # another clone's, which is there
+        ("embedserve-qdrant embedserve-cache", "/no/such/clone/qdrant", True),  # this clone, before it was moved
+        ("embedserve-qdrant embedserve-cache", None, True),
+    ],
+)
+def test_a_container_that_this_clone_did_not_make_is_never_stopped_or_removed(checkout, mounts, folder, ours):
+    log = checkout.root / "docker.log"
+    folder = str(checkout.root / "qdrant") if folder is None else folder
+    checkout.tool("docker", ENGINE.format(log=log, mounts=mounts, folder=folder))
+    checkout.tool("docker-compose", "exit 1")
+    stopped = checkout.run("stop", "qdrant")
+    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.stdout == ("qdrant stopped (docker)\n" if ours else "qdrant is not running\n")
+    listed = checkout.run("uninstall").stdout
+    assert bool(re.search(r"container +qdrant$", listed, re.MULTILINE)) == ours, listed
+    calls = log.read_text().splitlines()
+    assert ours == any(call.split()[0] in ("stop", "rm") for call in calls), calls
+    if not ours:
+        started = checkout.run("start", "qdrant", "--docker")
+        assert started.returncode == 5
+        assert "there is a container called qdrant that this clone did not make (qdrant/qdrant" in started.stderr
 
 
 BUSY = (

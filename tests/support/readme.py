@@ -1,49 +1,217 @@
-"""The commands of README.md, run word for word in this checkout, on any port and in either runtime."""
+"""README.md's own blocks: which of them is run, where, and which cannot be and why. `run_readme` is the reader's journey:
+in this checkout, on any ports, in either runtime."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
+from support.processes import free_port, wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"(<!-- not run by [^\n]*-->\n)?```(\w*)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 
-def blocks(text: str) -> list[tuple[str, str, bool]]:
-    """(language, code, whether it is to be run)."""
-    return [(language, code, not skipped) for skipped, language, code in BLOCK.findall(text)]
+def blocks(text: str) -> list[tuple[str, str]]:
+    """(language, code) of every block."""
+    return BLOCK.findall(text)
 
 
-def run_readme(environment: dict[str, str]) -> str:
-    """What the shell blocks printed. While the server is up, the Python and curl blocks run too; on moved ports with
-    the address that a reader would write."""
-    english = blocks((ROOT / "README.md").read_text())
-    port = environment.get("EMBEDDING_PORT", "4000")
+def readme_block(marker: str) -> str:
+    """The one block of README.md that holds these words."""
+    (code,) = [code for _, code in blocks((ROOT / "README.md").read_text()) if marker in code]
+    return code
 
-    def run(*command: str) -> str:
+
+@dataclass
+class Reader:
+    """Somebody who types what README.md says. `home`: a folder for what belongs to other programs."""
+
+    environment: dict[str, str]
+    home: Path
+
+    def run(self, *command: str, **env: str) -> str:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
-        )
+            command, cwd=ROOT, env={**self.environment, **env}, capture_output=True, text=True, timeout=900, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
 
-    def moved(code: str) -> str:
-        return code.replace("localhost:4000", f"localhost:{port}")
+    def sh(self, code: str, **env: str) -> str:
+        return self.run("bash", "-euo", "pipefail", "-c", self.moved(code), **env)
 
+    def moved(self, code: str) -> str:
+        """With the addresses that a reader with other ports would write."""
+        for name, port in (("EMBEDDING_PORT", "4000"), ("QDRANT_PORT", "6333")):
+            code = code.replace(f"localhost:{port}", f"localhost:{self.environment.get(name, port)}")
+        return code
+
+
+def _as_written(reader: Reader, code: str) -> str:
+    return reader.sh(code)
+
+
+def _curl(reader: Reader, code: str) -> str:
+    answer = reader.sh(code)
+    usage = json.dumps(json.loads(answer)["usage"], separators=(",", ":"))
+    assert usage in readme_block('{"object":"list"'), usage
+    return answer
+
+
+def _openai(reader: Reader, code: str) -> str:
+    out = reader.run(sys.executable, "-c", reader.moved(code))
+    assert out.split()[0] == "384"
+    return out
+
+
+def _in_python(reader: Reader, code: str) -> str:
+    return reader.run(sys.executable, "-c", code, PYTHONPATH=str(ROOT / "embeddings"))
+
+
+def _mcp_entry(reader: Reader, code: str) -> str:
+    """The words of the entry are understood by the command that it names."""
+    (servers,) = json.loads(code).values()
+    words = servers["embedserve"]["args"]
+    return reader.run(sys.executable, "-m", "embedserve.cli", *words, "--show-settings", PYTHONPATH=str(ROOT / "embeddings"))
+
+
+def _agent(reader: Reader, code: str) -> str:
+    out = reader.sh(code, CLAUDE_CONFIG_DIR=str(reader.home))
+    entry = json.loads((reader.home / ".claude.json").read_text())["mcpServers"]["embedserve"]
+    assert Path(entry["command"]).is_file(), entry
+    return out
+
+
+def _vscode(reader: Reader, code: str) -> str:
+    user = reader.home / "Code/User"
+    user.mkdir(parents=True)
+    out = reader.sh(code, XDG_CONFIG_HOME=str(reader.home))
+    assert "startall + warmup" in (user / "tasks.json").read_text()
+    return out
+
+
+def _snapshots(reader: Reader, code: str) -> str:
+    """Its three lines, with the names that a reader would put in."""
+    make, fetch, upload = reader.moved(code).splitlines()
+    url = f"http://localhost:{reader.environment.get('QDRANT_PORT', '6333')}"
+    found = httpx.get(f"{url}/collections").json()["result"]["collections"]
+    name = found[0]["name"]
+    count = httpx.get(f"{url}/collections/{name}").json()["result"]["points_count"]
+    made = json.loads(reader.sh(make.replace("NAME", name)))["result"]["name"]
+    file = f"{reader.home}/backup.snapshot"
+    named = [line.replace("/SNAPSHOT", f"/{made}").replace("NAME", name).replace("backup.snapshot", file)
+             for line in (fetch, upload)]  # fmt: skip
+    out = reader.sh("\n".join(named))
+    assert httpx.get(f"{url}/collections/{name}").json()["result"]["points_count"] == count > 0
+    return out
+
+
+def _migrate(reader: Reader, code: str) -> str:
+    """To a second server, which is the embedded one too: Qdrant's own image cannot be had on every machine."""
+    port = free_port()
+    storage = str(reader.home / "second")
+    with _running(reader, "qdrant", "--port", str(port), "--storage", storage, QDRANT_PORT=str(port)):
+        wait_until(lambda: _answers(f"http://localhost:{port}/readyz"), 30)
+        out = reader.sh(code.replace(".venv/bin/python", sys.executable).replace("localhost:7333", f"localhost:{port}"))
+        assert httpx.get(f"http://localhost:{port}/collections").json()["result"]["collections"]
+    return out
+
+
+def _doctown(reader: Reader, code: str) -> str:
+    port = str(free_port())
+    words = code.replace("8000", port).split()
+    assert words[0] == "embedserve"
+    with _running(reader, *words[1:]):
+        wait_until(lambda: _answers(f"http://localhost:{port}/ready"), 120)
+        return ask_doctown(f"http://localhost:{port}")
+
+
+def ask_doctown(url: str) -> str:
+    """One batch as Doctown's builder sends it; the vectors come back under their chunks' ids."""
+    chunks = [{"chunk_id": "a", "content": "def add(a, b): return a + b"}, {"chunk_id": "b", "content": "class Node: ..."}]
+    answer = httpx.post(f"{url}/embed", json={"batch_id": "readme", "chunks": chunks}, timeout=60).raise_for_status().json()
+    assert answer["batch_id"] == "readme"
+    assert [(vector["chunk_id"], len(vector["vector"])) for vector in answer["vectors"]] == [("a", 384), ("b", 384)]
+    return json.dumps(answer)[:100]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@contextmanager
+def _running(reader: Reader, *words: str, **env: str) -> Iterator[None]:
+    environment = {**reader.environment, "PYTHONPATH": str(ROOT / "embeddings"), **env}
+    environment.pop("EMBEDDING_PORT", None)
+    process = subprocess.Popen([sys.executable, "-m", "embedserve.cli", *words], cwd=reader.home, env=environment)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+Run = Callable[[Reader, str], str]
+
+# Words of a block -> how it is run. On the journey, in the page's order, with both services up.
+JOURNEY: dict[str, Run] = {
+    "scripts/manage.sh start": _as_written,
+    "scripts/manage.sh index .": _as_written,
+    "scripts/manage.sh models": _as_written,
+    '-d \'{"model": "all-MiniLM-L6-v2"': _curl,
+    "OpenAI(base_url=": _openai,
+    "import EmbeddingService": _in_python,
+    'search "where are cookies signed"': _as_written,
+    '{"mcpServers": {"embedserve"': _mcp_entry,
+    '{"servers": {"embedserve"': _mcp_entry,
+    "scripts/manage.sh vscode install": _vscode,
+    "/snapshots/upload": _snapshots,
+    "scripts/manage.sh status": _as_written,  # the last one: it stops them
+}
+# On the native journey alone: programs of this machine's Python.
+NATIVELY: dict[str, Run] = {
+    "embedserve serve --model": _doctown,
+    "agent install claude": _agent,
+    ".migrate(": _migrate,
+}
+# By hand with Compose: tests/docker/test_readme.py runs them by these words.
+IN_DOCKER = ["docker-compose.yml up -d\n", "--profile doctown"]
+# Not commands, or not to be run here.
+NOT_RUN = {
+    "scripts/manage.sh test": "it is what runs this",
+    '{"object":"list"': "an answer, shortened; the request above it compares its usage",
+    "claude mcp add": "Claude Code's own command; tests/agents reads the entry that it makes",
+    "apiBase:": "Continue's settings; tests/test_docs.py parses them",
+    "extension ──HTTP──►": "a drawing",
+    "embeddings/embedserve/   the package": "a list of files",
+}
+
+
+def run_readme(environment: dict[str, str], home: Path) -> str:
+    """What the blocks printed."""
+    reader = Reader(environment, home)
+    wanted = JOURNEY | (NATIVELY if environment["EMBEDSERVE_RUNTIME"] == "native" else {})
+    page = [code for _, code in blocks((ROOT / "README.md").read_text())]
+    order = sorted(wanted, key=lambda marker: next(i for i, code in enumerate(page) if marker in code))
+    order.sort(key=lambda marker: marker == "scripts/manage.sh status")  # stable: the stop goes last
     output = ""
     try:
-        for language, code, ours in english:
-            if language == "sh" and ours:
-                output += run("bash", "-euc", code)
-                if "manage.sh start" in code:  # the server is up: the other blocks that need it
-                    python = next(code for language, code, _ in english if language == "python")
-                    assert run(sys.executable, "-c", moved(python)).split()[0] == "384"
-                    curl = next(code for language, code, _ in english if code.startswith("curl"))
-                    usage = json.loads(run("bash", "-euc", moved(curl)))["usage"]
-                    assert usage == {"prompt_tokens": 4, "total_tokens": 4, "truncated": 0}
+        for marker in order:
+            output += wanted[marker](reader, readme_block(marker))
     finally:
-        run("bash", "scripts/manage.sh", "stop")
+        reader.run("bash", "scripts/manage.sh", "stop")
     return output
