@@ -25,7 +25,11 @@ OTHERS = [
     (
         "scripts/manage.sh",
         [
-            ("EMBEDSERVE_RUNTIME", "auto", "docker or native; auto: the one it ran in last, at first Docker if it runs"),
+            (
+                "EMBEDSERVE_RUNTIME",
+                "auto",
+                "docker or native; auto: the one it ran in last, at first Docker if it runs",
+            ),
             ("EMBEDSERVE_START_TIMEOUT", "900", "Seconds that a start waits; the first one may download a model"),
             ("EMBEDSERVE_EXTRAS", "search", "What the Docker image holds beside the base; `search torch` adds PyTorch"),
             (
@@ -44,7 +48,11 @@ OTHERS = [
         [
             ("QDRANT_URL", "", "A Qdrant on another machine, which is used in place of ours; empty: ours"),
             ("QDRANT_PORT", "6333", "Port of ours"),
-            ("QDRANT_GRPC_PORT", "6334", "gRPC, beside REST; natively `off` leaves it out, empty: the port after REST's"),
+            (
+                "QDRANT_GRPC_PORT",
+                "6334",
+                "gRPC, beside REST; natively `off` leaves it out, empty: the port after REST's",
+            ),
             ("QDRANT_API_KEY", "", "Key that clients must show; empty: none"),
             ("QDRANT_STORAGE", "~/.local/share/embedserve/qdrant", "Folder of the vectors (native)"),
             ("QDRANT_IMAGE", "qdrant/qdrant:v1.19.1", "Image (Docker)"),

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from support.processes import clean_environment, free_port
-from support.readme import blocks, run_readme
+from support.readme import IN_DOCKER, JOURNEY, NATIVELY, NOT_RUN, blocks, run_readme
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import settings_table  # noqa: E402
+
+from embedserve import sources  # noqa: E402
+from embedserve.client_settings import client_settings  # noqa: E402
+from embedserve.settings import Settings, load_settings  # noqa: E402
 
 EN, UK = (ROOT / "README.md").read_text(), (ROOT / "README.uk.md").read_text()
 
@@ -67,7 +71,7 @@ def test_every_setting_is_in_the_ukrainian_table_with_its_default():
 
 def test_the_continue_block_and_the_json_blocks_parse():
     yaml = pytest.importorskip("yaml")
-    for language, code, _ in blocks(EN):
+    for language, code in blocks(EN):
         if language == "yaml":
             assert yaml.safe_load(code)["models"][0]["roles"] == ["embed"]
         if language == "json" and "mcpServers" in code:
@@ -90,6 +94,41 @@ def test_every_decision_is_in_the_log():
     assert [page.name for page in decisions if f"decisions/{page.name}" not in log] == []
 
 
+def test_every_block_is_run_or_listed_with_its_reason():
+    """So that no command of the page is one that nobody ever typed."""
+    known = [*JOURNEY, *NATIVELY, *IN_DOCKER, *NOT_RUN]
+    assert len(known) == len(set(known))
+    for _, code in blocks(EN):
+        assert len([marker for marker in known if marker in code]) == 1, f"run it in tests/support/readme.py:\n{code}"
+    for marker in known:
+        assert sum(marker in code for _, code in blocks(EN)) == 1, marker
+
+
+def test_the_example_of_settings_is_the_codes():
+    assert (ROOT / ".env.example").read_text() == settings_table.example(), (
+        "run: scripts/settings_table.py --env > .env.example"
+    )
+
+
+def test_the_example_with_every_line_uncommented_changes_nothing(tmp_path):
+    said = tmp_path / ".env"
+    said.write_text(re.sub(r"(?m)^#(?=[A-Z_]+=)", "", (ROOT / ".env.example").read_text()))
+    values = sources.read(said)
+    assert load_settings(values) == Settings()
+    with_it, without = (client_settings({**given, "HOME": str(tmp_path)}) for given in (values, {}))
+    assert [row[:2] for row in with_it.shown()] == [row[:2] for row in without.shown()]
+
+
+def test_every_variable_that_the_scripts_and_compose_files_read_is_in_the_example():
+    files = [*(ROOT / "scripts/lib").glob("*.sh"), ROOT / "scripts/manage.sh", *ROOT.glob("*/docker-compose*.yml")]
+    read = set(
+        re.findall(r"\$\{((?:EMBED|QDRANT_|HF_|DOCTOWN_|TORCH_)[A-Z_]*)\b", "".join(f.read_text() for f in files))
+    )
+    shown = set(re.findall(r"(?m)^#([A-Z_]+)=", (ROOT / ".env.example").read_text()))
+    # Qdrant's own name for its key (QDRANT_API_KEY here), and the hub library's name for a part of HF_HOME
+    assert read - shown == {"QDRANT__SERVICE__API_KEY", "HF_HUB_CACHE"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ports", ["as written", "moved"])
 def test_the_readmes_shell_blocks_run_in_order(tmp_path, ports):
@@ -99,7 +138,7 @@ def test_the_readmes_shell_blocks_run_in_order(tmp_path, ports):
     )
     if ports == "moved":
         environment |= {"EMBEDDING_PORT": str(free_port()), "QDRANT_PORT": str(free_port())}
-    assert "api/admission.py" in (output := run_readme(environment)), output
+    assert "api/admission.py" in (output := run_readme(environment, tmp_path)), output
 
 
 def test_every_file_that_holds_a_law_exists():

@@ -158,7 +158,9 @@ def test_help_is_had_whatever_the_files_say(checkout):
     assert "this line is not NAME=value: nonsense" in done.stderr
 
 
-NAMES = st.sampled_from(["EMBEDDING_HOME", "EMBEDDING_MODEL", "EMBEDDING_RERANK_MODEL", "QDRANT_STORAGE", "QDRANT_URL", "Q_1"])
+NAMES = st.sampled_from(
+    ["EMBEDDING_HOME", "EMBEDDING_MODEL", "EMBEDDING_RERANK_MODEL", "QDRANT_STORAGE", "QDRANT_URL", "Q_1"]
+)
 VALUES = st.text(st.sampled_from("ab1 /.~\"'#$(){}=\\є\t"), max_size=12)
 LINES = st.one_of(
     st.builds("{}={}".format, NAMES, VALUES),

@@ -145,7 +145,9 @@ class Settings(BaseModel):
         70.0, ge=5, le=95, description="Share of the usable memory that the process may take before batches shrink"
     )
     memory_limit: int = Field(
-        0, ge=0, description="Memory this process may use, like 2g; 0: the cgroup's limit, else RAM. In Docker, the container's limit; unset: 4g"
+        0,
+        ge=0,
+        description="Memory this process may use, like 2g; 0: the cgroup's limit, else RAM. In Docker, the container's limit; unset: 4g",
     )
     keep_alive: float = Field(
         0.0,

@@ -66,6 +66,7 @@ list_ours() {
   else
     for name in $OURS_IN_HOME; do if [ -e "$home/$name" ]; then printf 'path\t%s\n' "$home/$name"; fi; done
   fi
+  case $storage in "$HOME/.local/share/embedserve"/*) storage="$HOME/.local/share/embedserve" ;; esac
   for path in "$storage" "$HOME/.local/share/embedserve" "$(dirname "$USER_SETTINGS")"; do
     if [ -e "$path" ]; then printf 'path\t%s\n' "$path"; fi
   done
@@ -129,6 +130,7 @@ do_uninstall() {
     read -r answer
     case $answer in y | Y | yes) ;; *) say "nothing was removed."; return ;; esac
   fi
+  end_our_processes
   each "jina qdrant" stop_one ''
   case $list in
     *"editor"$'\t'*)
@@ -147,6 +149,27 @@ do_uninstall() {
     *"image"$'\t'*) say "Docker keeps what other programs may use: the base image python:3.11-slim-bookworm, and build steps (docker builder prune)" ;;
   esac
   if [ -d "${PIP_CACHE_DIR:-$HOME/.cache/pip}" ]; then say "pip's cache was yours before and may hold downloads for us too: pip cache purge"; fi
+}
+
+# What else runs from .venv would go on, and write its files again: an index in the background, an agent's search.
+end_our_processes() {
+  local pid
+  for pid in $(processes_of_venv); do
+    case " $(native_pid jina) $(native_pid qdrant) " in *" $pid "*) continue ;; esac
+    say "ending pid $pid ($(command_of "$pid" | cut -c 1-100))"
+    kill -TERM "$pid" 2>/dev/null
+  done
+}
+
+processes_of_venv() {
+  local folder pid command
+  if [ -d /proc/self ]; then
+    for folder in /proc/[0-9]*; do
+      case $(command_of "${folder#/proc/}") in "$VENV/bin/"*) echo "${folder#/proc/}" ;; esac
+    done
+  else
+    ps -Ao pid=,command= | while read -r pid command; do case $command in "$VENV/bin/"*) echo "$pid" ;; esac; done
+  fi
 }
 
 remove_one() { # remove_one KIND WHAT

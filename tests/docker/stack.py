@@ -13,7 +13,7 @@ from support.processes import clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = {
-    "container": ["jina-openai", "qdrant"],
+    "container": ["jina-openai", "doctown-embedding", "qdrant"],
     "volume": ["embedserve-models", "embedserve-cache", "embedserve-qdrant"],
 }
 

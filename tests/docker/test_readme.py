@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
-from docker.stack import compose, remove_ours, users_own
+from docker.stack import compose, remove_ours, users_own, wait_healthy
 from support.processes import clean_environment, free_port
-from support.readme import run_readme
+from support.readme import IN_DOCKER, ask_doctown, readme_block, run_readme
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -37,7 +39,7 @@ def qdrant_image() -> Iterator[str]:
     remove_ours()
 
 
-def test_every_command_of_the_readme_works_in_containers_on_moved_ports(qdrant_image: str) -> None:
+def test_every_command_of_the_readme_works_in_containers_on_moved_ports(qdrant_image: str, tmp_path: Path) -> None:
     environment = clean_environment(
         EMBEDSERVE_RUNTIME="docker",
         EMBEDDING_PORT=str(free_port()),
@@ -48,6 +50,22 @@ def test_every_command_of_the_readme_works_in_containers_on_moved_ports(qdrant_i
         DOCKER_BUILDKIT="0",
         HF_HUB_OFFLINE="1",
     )
-    output = run_readme(environment)
+    output = run_readme(environment, tmp_path)
     assert "(docker, jina-openai)" in output
     assert "api/admission.py" in output, output
+
+
+def test_the_commands_for_compose_by_hand_work_from_the_readme(qdrant_image: str) -> None:
+    ports = {name: str(free_port()) for name in ("EMBEDDING_PORT", "QDRANT_PORT", "QDRANT_GRPC_PORT", "DOCTOWN_PORT")}
+    env = {**ports, "QDRANT_IMAGE": qdrant_image, "QDRANT_NOFILE": "4096", "HF_HUB_OFFLINE": "1"}
+    for line in "".join(readme_block(marker) for marker in IN_DOCKER).splitlines():
+        program, command, *words = line.split()
+        assert (program, command, words[0]) == ("docker", "compose", "-f"), line
+        compose(*words[2:], file=words[1], **env)
+    for name in ("jina-openai", "qdrant", "doctown-embedding"):
+        wait_healthy(name)
+    assert httpx.get(f"http://localhost:{ports['EMBEDDING_PORT']}/v1/models").status_code == 200
+    assert httpx.get(f"http://localhost:{ports['QDRANT_PORT']}/readyz").status_code == 200
+    ask_doctown(f"http://localhost:{ports['DOCTOWN_PORT']}")
+    health = httpx.get(f"http://localhost:{ports['DOCTOWN_PORT']}/health").json()
+    assert (health["model"], health["memory_limit_bytes"]) == ("all-MiniLM-L6-v2", 1 << 30)

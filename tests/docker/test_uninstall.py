@@ -24,7 +24,7 @@ snapshot before
 {
   scripts/manage.sh start
   scripts/manage.sh index scripts/lib
-  scripts/manage.sh search "who holds a port?"
+  (cd embeddings && ../scripts/manage.sh search "who holds a port?") # never indexed: that begins now, in the background
   scripts/manage.sh vscode install --yes
   scripts/manage.sh agent install claude
 } >/dev/shm/log 2>&1 || { cat /dev/shm/log; exit 1; }
@@ -34,6 +34,9 @@ snapshot after
 echo "made $(comm -13 /dev/shm/before /dev/shm/between | wc -l)"
 comm -13 /dev/shm/before /dev/shm/between | grep -E ' /root/(\.claude.json|\.config/Code/User/tasks.json)$' | sed 's/.* /edited /'
 sed 's/^/said /' /dev/shm/said
+for cmdline in /proc/[0-9]*/cmdline; do
+  if tr '\0' ' ' <"$cmdline" 2>/dev/null | grep -q '^/root/embedserve/'; then echo "differs process $cmdline"; fi
+done
 diff /dev/shm/before /dev/shm/after | grep '^[<>]' | sed 's/^/differs /' || true
 """
 

@@ -62,7 +62,7 @@ def test_ctrl_c_during_an_install_ends_once_and_leaves_no_pip(checkout):
         stamp.unlink()
     python = checkout.root / ".venv/bin/python"
     real = python.read_text()
-    body = 'if [ "$2 $3" = "pip --version" ]; then exit 0; fi\n'
+    body = 'case "$2 $3" in "pip --version" | "pip cache") exit 0;; esac\n'
     body += 'if [ "$2" = pip ]; then echo "Collecting openvino"; bash -c "sleep 97531"; fi\n'
     python.write_text(real.replace("exec", body + "exec", 1))
     out, took = interrupted(checkout, "start", after=1, until="installing")

@@ -4,19 +4,16 @@ in this checkout, on any ports, in either runtime."""
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from support.processes import free_port, wait_until
+from support.processes import Process, embedded_qdrant
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
@@ -83,7 +80,9 @@ def _mcp_entry(reader: Reader, code: str) -> str:
     """The words of the entry are understood by the command that it names."""
     (servers,) = json.loads(code).values()
     words = servers["embedserve"]["args"]
-    return reader.run(sys.executable, "-m", "embedserve.cli", *words, "--show-settings", PYTHONPATH=str(ROOT / "embeddings"))
+    return reader.run(
+        sys.executable, "-m", "embedserve.cli", *words, "--show-settings", PYTHONPATH=str(ROOT / "embeddings")
+    )
 
 
 def _agent(reader: Reader, code: str) -> str:
@@ -119,50 +118,32 @@ def _snapshots(reader: Reader, code: str) -> str:
 
 def _migrate(reader: Reader, code: str) -> str:
     """To a second server, which is the embedded one too: Qdrant's own image cannot be had on every machine."""
-    port = free_port()
-    storage = str(reader.home / "second")
-    with _running(reader, "qdrant", "--port", str(port), "--storage", storage, QDRANT_PORT=str(port)):
-        wait_until(lambda: _answers(f"http://localhost:{port}/readyz"), 30)
-        out = reader.sh(code.replace(".venv/bin/python", sys.executable).replace("localhost:7333", f"localhost:{port}"))
-        assert httpx.get(f"http://localhost:{port}/collections").json()["result"]["collections"]
+    with embedded_qdrant(reader.home / "second") as second:
+        there = code.replace(".venv/bin/python", sys.executable).replace("localhost:7333", f"localhost:{second.port}")
+        out = reader.sh(there)
+        assert httpx.get(f"{second.url}/collections").json()["result"]["collections"]
     return out
 
 
 def _doctown(reader: Reader, code: str) -> str:
-    port = str(free_port())
-    words = code.replace("8000", port).split()
-    assert words[0] == "embedserve"
-    with _running(reader, *words[1:]):
-        wait_until(lambda: _answers(f"http://localhost:{port}/ready"), 120)
-        return ask_doctown(f"http://localhost:{port}")
+    program, *words = code.split()
+    assert (program, words[-2:]) == ("embedserve", ["--port", "8000"])
+    with Process(words[:-2], "/ready", EMBEDDING_HOME=reader.environment["EMBEDDING_HOME"]) as worker:
+        return ask_doctown(worker.url)
 
 
 def ask_doctown(url: str) -> str:
     """One batch as Doctown's builder sends it; the vectors come back under their chunks' ids."""
-    chunks = [{"chunk_id": "a", "content": "def add(a, b): return a + b"}, {"chunk_id": "b", "content": "class Node: ..."}]
-    answer = httpx.post(f"{url}/embed", json={"batch_id": "readme", "chunks": chunks}, timeout=60).raise_for_status().json()
+    chunks = [
+        {"chunk_id": "a", "content": "def add(a, b): return a + b"},
+        {"chunk_id": "b", "content": "class Node: ..."},
+    ]
+    answer = (
+        httpx.post(f"{url}/embed", json={"batch_id": "readme", "chunks": chunks}, timeout=60).raise_for_status().json()
+    )
     assert answer["batch_id"] == "readme"
     assert [(vector["chunk_id"], len(vector["vector"])) for vector in answer["vectors"]] == [("a", 384), ("b", 384)]
     return json.dumps(answer)[:100]
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-@contextmanager
-def _running(reader: Reader, *words: str, **env: str) -> Iterator[None]:
-    environment = {**reader.environment, "PYTHONPATH": str(ROOT / "embeddings"), **env}
-    environment.pop("EMBEDDING_PORT", None)
-    process = subprocess.Popen([sys.executable, "-m", "embedserve.cli", *words], cwd=reader.home, env=environment)
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
 
 
 Run = Callable[[Reader, str], str]
