@@ -4,8 +4,9 @@
     scripts/settings_table.py                        the table of the READMEs
     scripts/settings_table.py --env > .env.example   every setting with its default
 
-It knows the service's settings from their definition. Those of scripts/manage.sh, the compose files, Qdrant and the hub
-have no definition to read; they are listed here, and tests/test_docs.py holds the list against the files that read them.
+It knows the service's settings from their definition. Those of scripts/manage.sh, the compose files, Qdrant and the
+hub have no definition to read; they are listed here, and tests/test_docs.py holds the list against the files that read
+them.
 """
 
 import sys

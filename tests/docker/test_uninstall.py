@@ -16,9 +16,10 @@ set -eu
 mkdir -p /root/embedserve /root/.config/Code/User && tar -x -C /root/embedserve && cd /root/embedserve
 printf '{\n  // mine\n  "version": "2.0.0",\n  "tasks": []\n}\n' >/root/.config/Code/User/tasks.json
 printf '{"numStartups": 3, "mcpServers": {"other": {"command": "true"}}}\n' >/root/.claude.json
-export HOME=/root USER=root EMBEDSERVE_RUNTIME=native EMBEDDING_MODEL=all-MiniLM-L6-v2 HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=
+export HOME=/root USER=root EMBEDSERVE_RUNTIME=native EMBEDDING_MODEL=all-MiniLM-L6-v2 HF_HUB_OFFLINE=1
 snapshot() {
-  { find / -xdev -type f -exec sha256sum {} + ; find / -xdev ! -type f -printf '%y %p\n'; } 2>/dev/null | sort -k 2 >"/dev/shm/$1"
+  { find / -xdev -type f -exec sha256sum {} + ; find / -xdev ! -type f -printf '%y %p\n'; } 2>/dev/null |
+    sort -k 2 >"/dev/shm/$1"
 }
 snapshot before
 {
@@ -32,7 +33,8 @@ snapshot between
 scripts/manage.sh uninstall --yes >/dev/shm/said 2>&1
 snapshot after
 echo "made $(comm -13 /dev/shm/before /dev/shm/between | wc -l)"
-comm -13 /dev/shm/before /dev/shm/between | grep -E ' /root/(\.claude.json|\.config/Code/User/tasks.json)$' | sed 's/.* /edited /'
+comm -13 /dev/shm/before /dev/shm/between |
+  grep -E ' /root/(\.claude.json|\.config/Code/User/tasks.json)$' | sed 's/.* /edited /'
 sed 's/^/said /' /dev/shm/said
 for cmdline in /proc/[0-9]*/cmdline; do
   if tr '\0' ' ' <"$cmdline" 2>/dev/null | grep -q '^/root/embedserve/'; then echo "differs process $cmdline"; fi

@@ -1,5 +1,5 @@
-"""README.md's own blocks: which of them is run, where, and which cannot be and why. `run_readme` is the reader's journey:
-in this checkout, on any ports, in either runtime."""
+"""README.md's own blocks: which of them is run, where, and which cannot be and why. `run_readme` is the reader's
+journey: in this checkout, on any ports, in either runtime."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Reader:
 
     def run(self, *command: str, **env: str) -> str:
         done = subprocess.run(
-            command, cwd=ROOT, env={**self.environment, **env}, capture_output=True, text=True, timeout=900, check=False,
-            stdin=subprocess.DEVNULL,
+            command, cwd=ROOT, env={**self.environment, **env}, capture_output=True, text=True, timeout=900,
+            stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
