@@ -27,6 +27,8 @@ def _log_as_if_no_test_had_run_before():
     before = root.handlers[:]
     root.setLevel(LEVEL)
     logging.disable(logging.NOTSET)
+    for handler in before:  # caplog's, one for the whole run
+        handler.setLevel(logging.NOTSET)
     yield
     for handler in root.handlers[:]:
         if type(handler) is logging.StreamHandler and handler not in before:
