@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import orjson
@@ -26,6 +26,7 @@ from embedserve.api.context import RequestContext, send_json
 from embedserve.api.declare import RouteTable, traits
 from embedserve.api.direct import Direct
 from embedserve.api.error_shapes import ErrorShapes
+from embedserve.api.openapi import document
 from embedserve.api.paths import CanonicalPath
 from embedserve.api.routes import routers
 from embedserve.errors import EmbedServeError, InvalidRequest, MethodNotAllowed, RouteNotFound
@@ -52,8 +53,11 @@ def create_app(runtime: Runtime) -> ASGIApp:
     for router in routers():
         app.include_router(router)
         declared += router.routes
+    app.openapi = document(app, declared)  # type: ignore[method-assign]
     app.add_exception_handler(EmbedServeError, _ours)  # type: ignore[arg-type]
-    app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
+    docs = [path for path in (app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url) if path]
+    table = RouteTable(declared, open_paths=docs)
+    app.add_exception_handler(HTTPException, _http(table))  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
     app.add_exception_handler(MemoryError, _pass_on)
     app.add_exception_handler(Exception, _internal)
@@ -85,8 +89,7 @@ def create_app(runtime: Runtime) -> ASGIApp:
             allow_headers=["*"],  # a client's SDK sends many of its own
             expose_headers=["X-Embedserve-Truncated", "X-Request-Id", "Retry-After"],
         )
-    docs = [path for path in (app.openapi_url, app.docs_url, app.swagger_ui_oauth2_redirect_url) if path]
-    watch = LoopWatch(CanonicalPath(ErrorShapes(RequestContext(wrapped, RouteTable(declared, open_paths=docs)))))
+    watch = LoopWatch(CanonicalPath(ErrorShapes(RequestContext(wrapped, table))))
     LOOP_BLOCKED.set_function(lambda: watch.longest)
     return watch
 
@@ -137,17 +140,21 @@ async def _ours(_request: Request, error: EmbedServeError) -> Response:
     return _answer(error)
 
 
-async def _http(request: Request, error: HTTPException) -> Response:
-    method, path = request.method, request.url.path[:200]
-    if error.status_code == 404:
-        return _answer(RouteNotFound(f"unknown URL: {method} {path}; embeddings are at POST /v1/embeddings"))
-    if error.status_code == 405:
-        response = _answer(MethodNotAllowed(f"{method} is not allowed on {path}"))
-        response.headers.update(error.headers or {})
-        return response
-    other = EmbedServeError(str(error.detail))
-    other.status = error.status_code
-    return _answer(other)
+def _http(table: RouteTable) -> Callable[[Request, HTTPException], Awaitable[Response]]:
+    async def answer(request: Request, error: HTTPException) -> Response:
+        method, path = request.method, request.url.path[:200]
+        if error.status_code == 404:
+            return _answer(RouteNotFound(f"unknown URL: {method} {path}; embeddings are at POST /v1/embeddings"))
+        if error.status_code == 405:  # the framework names the methods of one route of the path, not of all
+            allowed = ", ".join(table.methods(request.url.path))
+            response = _answer(MethodNotAllowed(f"{method} is not allowed on {path}; allowed: {allowed}"))
+            response.headers["allow"] = allowed
+            return response
+        other = EmbedServeError(str(error.detail))
+        other.status = error.status_code
+        return _answer(other)
+
+    return answer
 
 
 async def _validation(_request: Request, _error: RequestValidationError) -> Response:

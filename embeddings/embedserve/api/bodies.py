@@ -83,7 +83,8 @@ def load(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         if b"\\u" in body:  # perhaps a lone surrogate, which orjson refuses
             try:
-                return _without_surrogates(json.loads(body))
+                whole = json.dumps(_without_surrogates(json.loads(body)), ensure_ascii=False)
+                return orjson.loads(whole)  # NaN and numbers beyond 64 bits as in every other body
             except (ValueError, RecursionError):
                 pass
         raise InvalidRequest(f"the body is not valid JSON (line {error.lineno}, column {error.colno})") from None

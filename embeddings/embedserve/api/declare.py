@@ -62,6 +62,12 @@ def declare(traits: Traits) -> Callable[[_Endpoint], _Endpoint]:
     return mark
 
 
+def traits_of(endpoint: Any) -> Traits:
+    """What an endpoint was declared to be."""
+    found: Traits = getattr(endpoint, _ATTRIBUTE, PLAIN)
+    return found
+
+
 class RouteTable:
     """`open_paths`: of routes that the framework added by itself (the documentation)."""
 
@@ -72,7 +78,7 @@ class RouteTable:
             path: str = getattr(route, "path", "")
             methods = frozenset(getattr(route, "methods", None) or ())
             endpoint = getattr(route, "endpoint", None)
-            traits = OPEN if path in open_paths else getattr(endpoint, _ATTRIBUTE, PLAIN)
+            traits = OPEN if path in open_paths else traits_of(endpoint)
             declared = Declared(path, traits, endpoint if _takes_a_request_alone(endpoint) else None)
             if "{" in path:
                 self._patterns.append((route.path_regex, methods, declared))  # type: ignore[attr-defined]
@@ -87,6 +93,11 @@ class RouteTable:
             if method in methods and pattern.match(path):
                 return declared
         return UNKNOWN
+
+    def methods(self, path: str) -> list[str]:
+        """Every method that some route at `path` takes."""
+        found = {method for method, exact in self._exact if exact == path}
+        return sorted(found.union(*(methods for pattern, methods, _ in self._patterns if pattern.match(path))))
 
 
 def _takes_a_request_alone(endpoint: Any) -> bool:

@@ -44,6 +44,24 @@ def tei(status: int, message: str) -> dict[str, Any]:
 SHAPES: dict[str, Shape] = {"ollama": ollama, "cohere": cohere, "rerank": rerank, "tei": tei}
 
 
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
+
+
+_STRING, _OR_NULL = {"type": "string"}, {"type": ["string", "null"]}
+# Each shape, and OpenAI's, as the published document describes it.
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "openai": _object(
+        error=_object(message=_STRING, type=_STRING, param=_OR_NULL, code=_OR_NULL),
+        detail=_STRING,
+    ),
+    "ollama": _object(error=_STRING),
+    "cohere": _object(message=_STRING),
+    "rerank": _object(message=_STRING, detail=_STRING),
+    "tei": _object(error=_STRING, error_type=_STRING),
+}
+
+
 class ErrorShapes:
     """Middleware, outside RequestContext, which reads the reason for the log from OpenAI's shape."""
 

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from embedserve.api.bodies import Fields, Known, Rules, load_object, positive, string, texts
 from embedserve.api.declare import Traits, declare
 from embedserve.api.embedding import Answer, Wanted, embed, parsed
+from embedserve.api.openapi import INTEGER, MODEL, STRING, TEXTS, VECTORS, array, described, object_of, one_of
 from embedserve.api.quantized import OUTPUT_TYPES, quantized
 from embedserve.api.routes.openai import truncate_word
 from embedserve.errors import InvalidRequest
@@ -26,6 +27,24 @@ _KNOWN = Known(
     used=("texts", "model", "input_type", "embedding_types", "truncate", "output_dimension"),
     unused={"priority": int},
     true={"stream": (False,)},
+)
+
+_BODY = object_of(
+    "texts",
+    texts=TEXTS,
+    model=MODEL,
+    input_type=STRING,
+    embedding_types=array({"enum": list(_KINDS)}),
+    truncate={"enum": ["NONE", "END"]},
+    output_dimension=INTEGER,
+)
+_ANSWER = object_of(
+    *("id", "embeddings", "texts", "meta", "response_type"),
+    id=STRING,
+    embeddings=one_of(VECTORS, {"type": "object", "additionalProperties": one_of(VECTORS, array(STRING))}),
+    texts=array(STRING),
+    meta={"type": "object"},
+    response_type=STRING,
 )
 
 
@@ -57,13 +76,15 @@ def parse(body: bytes, rules: Rules) -> CohereRequest:
 
 
 def _kinds(fields: Fields) -> list[str]:
-    kinds = fields.get("embedding_types") or []
+    kinds = fields.get("embedding_types")
+    if kinds is None:
+        return []
     if not isinstance(kinds, list) or any(kind not in _KINDS for kind in kinds):
         raise InvalidRequest(f"'embedding_types' must be a list of {', '.join(_KINDS)}", param="embedding_types")
     return kinds
 
 
-@router.post("/v2/embed", summary="Embed texts (Cohere v2)")
+@router.post("/v2/embed", summary="Embed texts (Cohere v2)", **described(body=_BODY, answer=_ANSWER))
 @declare(_POST)
 async def embed_v2(request: Request) -> Response:
     """Always by type; float when no type is asked for."""
@@ -72,7 +93,7 @@ async def embed_v2(request: Request) -> Response:
     return await answer.response(lambda: _by_type(answer, asked, "2"))
 
 
-@router.post("/v1/embed", summary="Embed texts (Cohere v1)")
+@router.post("/v1/embed", summary="Embed texts (Cohere v1)", **described(body=_BODY, answer=_ANSWER))
 @declare(_POST)
 async def embed_v1(request: Request) -> Response:
     """A plain list of vectors when no type is asked for."""

@@ -24,6 +24,7 @@ from embedserve import observability as obs
 from embedserve.api.bodies import Fields, Known, Rules, boolean, check_count, load_object, positive, string, texts
 from embedserve.api.declare import EMBEDS, declare
 from embedserve.api.embedding import Answer, Wanted, embed, parsed
+from embedserve.api.openapi import STRING, VECTOR, VECTORS, array, described, object_of, one_of
 from embedserve.api.responses import json_response, runtime_of
 from embedserve.errors import InvalidRequest
 
@@ -73,6 +74,12 @@ _SCHEMA: dict[str, Any] = {
     ]
 }
 
+_VECTORS_BY_ID = object_of(
+    *("batch_id", "vectors"),
+    batch_id=STRING,
+    vectors=array(object_of("chunk_id", "vector", chunk_id=STRING, vector=VECTOR)),
+)
+
 
 @dataclass
 class Batch:
@@ -91,7 +98,7 @@ class Batch:
 @router.post(
     "/embed",
     summary="Embed texts (Doctown's worker, TEI)",
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}},
+    **described(body=_SCHEMA, answer=one_of(VECTORS, _VECTORS_BY_ID)),
 )
 @declare(EMBEDS)
 async def embed_texts(request: Request) -> Response:

@@ -8,14 +8,24 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from embedserve.api.openapi import INTEGER, STRING, array, described, object_of
 from embedserve.api.responses import json_response, runtime_of
 from embedserve.serving.entry import ModelEntry
 from embedserve.serving.runtime import Runtime
 
 router = APIRouter()
 
+_ONE = object_of(
+    *("id", "object", "created", "owned_by", "state", "max_tokens"),
+    id=STRING,
+    object={"const": "model"},
+    created=INTEGER,
+    state=STRING,
+    max_tokens=INTEGER,
+)
 
-@router.get("/v1/models", summary="What is served")
+
+@router.get("/v1/models", summary="What is served", **described(answer=object_of("object", "data", data=array(_ONE))))
 async def models(request: Request) -> Response:
     runtime = runtime_of(request)
     runtime.entry(None)
@@ -34,7 +44,7 @@ def _sides(runtime: Runtime, entry: ModelEntry) -> list[dict[str, Any]]:
     ]
 
 
-@router.get("/v1/models/{name:path}", summary="One served model")
+@router.get("/v1/models/{name:path}", summary="One served model", **described(answer=_ONE))
 async def model(request: Request, name: str) -> Response:
     runtime = runtime_of(request)
     return json_response(_describe(runtime, runtime.entry(name)))

@@ -16,6 +16,20 @@ from embedserve import __version__
 from embedserve.api.bodies import Fields, Known, Rules, boolean, load_object, positive, string, texts, typed
 from embedserve.api.declare import Traits, declare
 from embedserve.api.embedding import Answer, Wanted, embed, parsed
+from embedserve.api.openapi import (
+    ANY,
+    BOOLEAN,
+    INTEGER,
+    MODEL,
+    STRING,
+    TEXTS,
+    TRUNCATE,
+    VECTOR,
+    VECTORS,
+    array,
+    described,
+    object_of,
+)
 from embedserve.api.responses import json_response, runtime_of
 from embedserve.errors import InvalidRequest
 from embedserve.serving.entry import ModelEntry
@@ -63,6 +77,7 @@ _INERT: dict[str, type | tuple[type, ...]] = dict.fromkeys(
     ),
     object,
 )
+_LISTED = object_of("models", models=array(object_of("name", "model", "digest", name=STRING, digest=STRING)))
 _OPTIONS = Known(used=("num_ctx",), unused=_INERT)
 
 
@@ -115,7 +130,23 @@ async def _answer(request: Request, asked: OllamaRequest) -> Answer:
     return await embed(request, asked.wanted)
 
 
-@router.post("/api/embed", summary="Embed texts (Ollama)")
+@router.post(
+    "/api/embed",
+    summary="Embed texts (Ollama)",
+    **described(
+        body=object_of(
+            "input", model=MODEL, input=TEXTS, truncate=TRUNCATE, dimensions=INTEGER, options={"type": "object"}
+        ),
+        answer=object_of(
+            *("model", "embeddings", "total_duration", "load_duration", "prompt_eval_count"),
+            model=STRING,
+            embeddings=VECTORS,
+            total_duration=INTEGER,
+            load_duration=INTEGER,
+            prompt_eval_count=INTEGER,
+        ),
+    ),
+)
 @declare(_POST)
 async def ollama_embed(request: Request) -> Response:
     """Answers in input order. `options` that would change a vector are refused by name."""
@@ -123,7 +154,14 @@ async def ollama_embed(request: Request) -> Response:
     return await answer.response(lambda: _embed_body(answer))
 
 
-@router.post("/api/embeddings", summary="Embed one text (Ollama, before /api/embed)")
+@router.post(
+    "/api/embeddings",
+    summary="Embed one text (Ollama, before /api/embed)",
+    **described(
+        body=object_of("prompt", model=MODEL, prompt=STRING, options={"type": "object"}),
+        answer=object_of("embedding", embedding=VECTOR),
+    ),
+)
 @declare(_POST)
 async def ollama_embeddings(request: Request) -> Response:
     """A unit vector, as of /api/embed."""
@@ -144,7 +182,7 @@ def _numbers(array: Any) -> bytes:
     return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-@router.get("/api/tags", summary="What is served (Ollama)")
+@router.get("/api/tags", summary="What is served (Ollama)", **described(answer=_LISTED))
 @declare(_GET)
 async def tags(request: Request) -> Response:
     runtime = runtime_of(request)
@@ -152,7 +190,7 @@ async def tags(request: Request) -> Response:
     return json_response({"models": [_listed(runtime, entry) for entry in _embedders(runtime)]})
 
 
-@router.get("/api/ps", summary="What is in memory (Ollama)")
+@router.get("/api/ps", summary="What is in memory (Ollama)", **described(answer=_LISTED))
 @declare(_GET)
 async def running(request: Request) -> Response:
     runtime = runtime_of(request)
@@ -169,7 +207,11 @@ async def running(request: Request) -> Response:
     return json_response({"models": loaded})
 
 
-@router.get("/api/version", summary="The Ollama API that is spoken")
+@router.get(
+    "/api/version",
+    summary="The Ollama API that is spoken",
+    **described(answer=object_of("version", "embedserve", version=STRING, embedserve=STRING)),
+)
 @declare(_GET)
 async def version() -> Response:
     return json_response({"version": _SPOKEN, "embedserve": __version__})
@@ -185,7 +227,16 @@ def parse_show(body: bytes, _rules: Rules) -> str:
     return name
 
 
-@router.post("/api/show", summary="One served model (Ollama)")
+@router.post(
+    "/api/show",
+    summary="One served model (Ollama)",
+    **described(
+        body=object_of("model", model=STRING, verbose=BOOLEAN),
+        answer=object_of(
+            "details", "model_info", "capabilities", details=ANY, model_info=ANY, capabilities=array(STRING)
+        ),
+    ),
+)
 @declare(_POST)
 async def show(request: Request) -> Response:
     runtime = runtime_of(request)

@@ -25,6 +25,8 @@ from embedserve.api.bodies import (
 )
 from embedserve.api.declare import EMBEDS, declare
 from embedserve.api.embedding import Answer, Wanted, embed, parsed
+from embedserve.api.openapi import INTEGER, STRING, VECTOR, array, described, object_of
+from embedserve.api.openapi import one_of as any_of
 from embedserve.api.quantized import OUTPUT_TYPES, quantized
 from embedserve.backends.base import TokenIds
 from embedserve.errors import InvalidRequest
@@ -74,6 +76,13 @@ REQUEST_SCHEMA: dict[str, Any] = {
     "properties": _DESCRIBED,
     "example": {"input": ["def add(a, b):\n    return a + b"], "model": "jina-code-v2"},
 }
+_ANSWER = object_of(
+    *("object", "data", "model", "usage"),
+    object={"const": "list"},
+    data=array(object_of("object", "index", "embedding", index=INTEGER, embedding=any_of(VECTOR, STRING))),
+    model=STRING,
+    usage=object_of("prompt_tokens", "total_tokens", "truncated", prompt_tokens=INTEGER, total_tokens=INTEGER),
+)
 _KNOWN = Known(
     used=(*_DESCRIBED, "output_dimension", "embedding_type", "embedding_types", "truncation", "task"),
     unused={"user": str, "metadata": dict, "safety_identifier": str, "priority": int},
@@ -100,7 +109,7 @@ class EmbeddingRequest:
 @router.post(
     "/v1/embeddings",
     summary="Embed texts (OpenAI)",
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": REQUEST_SCHEMA}}}},
+    **described(body=REQUEST_SCHEMA, answer=_ANSWER),
 )
 @declare(EMBEDS)
 async def embeddings(request: Request) -> Response:
@@ -108,7 +117,11 @@ async def embeddings(request: Request) -> Response:
     return await _answer(request, await parsed(request, parse_request))
 
 
-@router.post("/openai/deployments/{deployment:path}/embeddings", summary="Embed texts (Azure OpenAI)")
+@router.post(
+    "/openai/deployments/{deployment:path}/embeddings",
+    summary="Embed texts (Azure OpenAI)",
+    **described(body=REQUEST_SCHEMA, answer=_ANSWER),
+)
 @declare(EMBEDS)
 async def azure_embeddings(request: Request, deployment: str) -> Response:
     """As /v1/embeddings; the deployment is the model, whatever the body says. `api-version` makes no difference."""
@@ -163,8 +176,8 @@ def truncate_word(value: str, name: str) -> bool:
 
 def _output(fields: Fields) -> tuple[str, bool]:
     """The numbers' type, and whether they are written as base64."""
-    encoding = string(fields, "encoding_format") or "float"
-    if encoding not in ("float", "base64"):
+    encoding = string(fields, "encoding_format")
+    if encoding not in (None, "float", "base64"):
         raise InvalidRequest(
             "'encoding_format' must be 'float' or 'base64'; other number types are asked for with 'output_dtype'",
             param="encoding_format",

@@ -34,6 +34,8 @@ from embedserve.api.bodies import (
 )
 from embedserve.api.declare import Traits, declare
 from embedserve.api.embedding import TRUNCATED_HEADER, parsed
+from embedserve.api.openapi import INTEGER, NUMBER, array, described, object_of
+from embedserve.api.openapi import one_of as any_of
 from embedserve.api.reranking import Pairs, Ranking, rank
 from embedserve.errors import InvalidRequest
 
@@ -76,7 +78,8 @@ _SCHEMA: dict[str, Any] = {
     },
     "example": {"query": "how to add two numbers", "documents": ["def add(a, b): return a + b", "a cat"]},
 }
-_OPENAPI: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}}
+_ROWS = array(object_of("index", index=INTEGER, score=NUMBER, relevance_score=NUMBER))
+_OPENAPI = described(body=_SCHEMA, answer=any_of(_ROWS, object_of("model", "usage", results=_ROWS, data=_ROWS)))
 
 
 @dataclass
@@ -89,20 +92,20 @@ class RerankRequest:
     with_documents: bool
 
 
-@router.post("/rerank", summary="Order documents by a query (TEI, Jina, Cohere)", openapi_extra=_OPENAPI)
+@router.post("/rerank", summary="Order documents by a query (TEI, Jina, Cohere)", **_OPENAPI)
 @declare(Traits(admitted=True, errors="tei"))
 async def rerank(request: Request) -> Response:
     """The best first, with the model's own scores. Needs a cross-encoder: EMBEDDING_RERANK_MODEL."""
     return await _answer(request, "1")
 
 
-@router.post("/v1/rerank", summary="Order documents by a query (Cohere v1, Jina, Voyage)", openapi_extra=_OPENAPI)
+@router.post("/v1/rerank", summary="Order documents by a query (Cohere v1, Jina, Voyage)", **_OPENAPI)
 @declare(Traits(admitted=True, errors="rerank"))
 async def rerank_v1(request: Request) -> Response:
     return await _answer(request, "1")
 
 
-@router.post("/v2/rerank", summary="Order documents by a query (Cohere v2)", openapi_extra=_OPENAPI)
+@router.post("/v2/rerank", summary="Order documents by a query (Cohere v2)", **_OPENAPI)
 @declare(Traits(admitted=True, errors="cohere"))
 async def rerank_v2(request: Request) -> Response:
     return await _answer(request, "2")

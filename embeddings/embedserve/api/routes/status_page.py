@@ -21,6 +21,7 @@ from fastapi.responses import Response
 from embedserve import __version__
 from embedserve import observability as obs
 from embedserve.api.declare import OPEN, declare
+from embedserve.api.openapi import STRING, described, object_of
 from embedserve.api.responses import json_response, runtime_of
 from embedserve.recent import RECENT, STEP, WINDOW
 from embedserve.serving.entry import ModelEntry
@@ -29,9 +30,13 @@ from embedserve.serving.status import health
 
 router = APIRouter()
 
+_ABOUT = object_of("service", "docs", "embeddings", "health", service=STRING, docs=STRING)
+
 
 @router.head("/", include_in_schema=False)
-@router.get("/", include_in_schema=False)
+@router.get(
+    "/", summary="What this is, for programs; the status page, where HTML is asked for", **described(answer=_ABOUT)
+)
 @declare(OPEN)
 async def root(request: Request) -> Response:
     """A page for people, JSON for programs."""
@@ -49,7 +54,11 @@ async def root(request: Request) -> Response:
     return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
 
-@router.get("/status.json", summary="The figures of the status page: the last ten minutes")
+@router.get(
+    "/status.json",
+    summary="The figures of the status page: the last ten minutes",
+    **described(answer={"type": "object"}),
+)
 async def status(request: Request) -> Response:
     """What is served and why, totals since the start, a row every two seconds, recent errors, clients."""
     return json_response(figures(runtime_of(request)))

@@ -21,6 +21,19 @@ from embedserve import __version__
 from embedserve.api.bodies import Fields, Known, Rules, boolean, load_object, string, texts, typed
 from embedserve.api.declare import OPEN, Traits, declare
 from embedserve.api.embedding import Wanted, embed, parsed
+from embedserve.api.openapi import (
+    BOOLEAN,
+    INTEGER,
+    MODEL,
+    STRING,
+    TEXTS,
+    VECTOR,
+    VECTORS,
+    array,
+    described,
+    object_of,
+)
+from embedserve.api.openapi import one_of as any_of
 from embedserve.api.responses import json_response, runtime_of
 from embedserve.api.routes.embed import parse_tei
 from embedserve.errors import InvalidRequest
@@ -39,6 +52,12 @@ _DECODE = Known(used=("ids", "model", "skip_special_tokens"))
 _SIMILARITY = Known(used=("inputs", "model", "parameters"))
 _SENTENCES = Known(used=("source_sentence", "sentences"))
 _PARAMETERS = Known(used=("truncate", "prompt_name"), true=_TRUE)
+
+_INPUTS = object_of("source_sentence", "sentences", source_sentence=STRING, sentences=array(STRING))
+_PLACE = {"type": ["integer", "null"]}
+_TOKEN = object_of(
+    *("id", "text", "special", "start", "stop"), id=INTEGER, text=STRING, special=BOOLEAN, start=_PLACE, stop=_PLACE
+)
 
 
 @dataclass
@@ -60,20 +79,35 @@ class Decode:
     skip: bool
 
 
-@router.post("/", summary="Embed or compare (TEI at its bare address)")
+@router.post(
+    "/",
+    summary="Embed or compare (TEI at its bare address)",
+    **described(body=object_of("inputs", inputs=any_of(TEXTS, _INPUTS)), answer=any_of(VECTORS, VECTOR)),
+)
 @declare(_POST)
 async def bare(request: Request) -> Response:
     wanted, similar = await parsed(request, _parse_bare)
     return await (_similarity(request, wanted) if similar else _embedded(request, wanted))
 
 
-@router.post("/similarity", summary="Cosines of sentences with one sentence (TEI)")
+@router.post(
+    "/similarity",
+    summary="Cosines of sentences with one sentence (TEI)",
+    **described(body=object_of("inputs", inputs=_INPUTS, model=MODEL, parameters={"type": "object"}), answer=VECTOR),
+)
 @declare(_POST)
 async def similarity(request: Request) -> Response:
     return await _similarity(request, await parsed(request, parse_similarity))
 
 
-@router.post("/tokenize", summary="Texts to tokens (TEI)")
+@router.post(
+    "/tokenize",
+    summary="Texts to tokens (TEI)",
+    **described(
+        body=object_of("inputs", inputs=TEXTS, model=MODEL, add_special_tokens=BOOLEAN, prompt_name=STRING),
+        answer=array(array(_TOKEN)),
+    ),
+)
 @declare(_POST)
 async def tokenize(request: Request) -> Response:
     """`start` and `stop` are places in the text, in characters; special tokens have none."""
@@ -82,7 +116,16 @@ async def tokenize(request: Request) -> Response:
         return await asyncio.to_thread(_tokenized, model, asked)
 
 
-@router.post("/decode", summary="Token ids to texts (TEI)")
+@router.post(
+    "/decode",
+    summary="Token ids to texts (TEI)",
+    **described(
+        body=object_of(
+            "ids", ids=any_of(array(INTEGER), array(array(INTEGER))), model=MODEL, skip_special_tokens=BOOLEAN
+        ),
+        answer=array(STRING),
+    ),
+)
 @declare(_POST)
 async def decode(request: Request) -> Response:
     asked = await parsed(request, parse_decode)
@@ -90,7 +133,11 @@ async def decode(request: Request) -> Response:
         return await asyncio.to_thread(_decoded, model, asked)
 
 
-@router.get("/info", summary="What is served, and its limits (TEI)")
+@router.get(
+    "/info",
+    summary="What is served, and its limits (TEI)",
+    **described(answer=object_of("model_id", "max_input_length", "version", model_id=STRING, max_input_length=INTEGER)),
+)
 @declare(Traits(open=OPEN.open, errors="tei"))
 async def info(request: Request) -> Response:
     runtime = runtime_of(request)
