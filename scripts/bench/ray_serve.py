@@ -239,8 +239,7 @@ def kill(args: argparse.Namespace, requests: list[list[str]]) -> dict[str, Any]:
         victim = before.pop()
         os.kill(victim, signal.SIGKILL)
         killed = time.perf_counter()
-        while not alive(url, 2, {victim}, 1.0):
-            assert time.perf_counter() - killed < 120, "capacity did not come back"
+        assert alive(url, 2, {victim}, 180.0), "capacity did not come back"
         back = time.perf_counter() - killed
         time.sleep(2)
         load.stop.set()

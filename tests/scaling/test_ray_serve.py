@@ -106,3 +106,62 @@ def test_a_replica_killed_under_load_loses_no_request_that_is_repeated_once(url)
         thread.join(60)
     assert faults == []
     assert len(others) == 2
+
+
+def test_all_replicas_are_replaced_under_load_and_every_request_is_answered(url):
+    run(models="one", cpus=0.5, min_replicas=2, max_replicas=2, memory="900m")
+    texts = [f"text {number}" for number in range(20)]
+    expected, faults, answers, stop = embedded(url, texts), [], [], threading.Event()
+
+    def client():
+        while not stop.is_set():
+            try:
+                answer = post(url, input=texts)
+            except httpx.HTTPError as error:
+                faults.append(repr(error))
+                continue
+            answers.append(answer.status_code)
+            if answer.status_code != 200 or [row["embedding"] for row in answer.json()["data"]] != expected:
+                faults.append(answer.text[:200])
+
+    before = pids(url, 2)
+    threads = [threading.Thread(target=client) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    run(models="one", cpus=0.5, min_replicas=2, max_replicas=2, memory="950m")  # another argument: another version
+    after = pids(url, 2, without=before)
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert faults == []
+    assert len(answers) > 20
+    assert len(after) == 2
+
+
+def test_a_model_that_nobody_asks_has_no_replica_and_the_next_request_brings_one(url):
+    from ray import serve
+
+    run(models="one", cpus=0.5, min_replicas=0, max_replicas=1, downscale_delay=1, upscale_delay=0)
+    expected = embedded(url, ["a"])
+
+    def replicas():
+        return sum(serve.status().applications["embedserve"].deployments["embedserve"].replica_states.values())
+
+    deadline = time.monotonic() + 90
+    while replicas():
+        assert time.monotonic() < deadline, "the replica did not go"
+        time.sleep(0.3)
+    assert embedded(url, ["a"]) == expected
+    assert replicas() == 1
+
+
+def pids(url, count, without=frozenset()):
+    """The processes that answer, `count` of them."""
+    found, deadline = set(), time.monotonic() + 60
+    while len(found) < count and time.monotonic() < deadline:
+        try:
+            found.add(httpx.get(f"{url}/health", timeout=10).json()["pid"])
+        except (httpx.HTTPError, ValueError, KeyError):
+            time.sleep(0.1)
+        found -= without
+    return found
