@@ -59,7 +59,14 @@ def test_the_definition_of_the_identifier_comes_before_its_uses():
 
 
 def test_a_files_chunks_vote_for_its_best_one():
-    assert ranking.file_votes(["a", "a", "b"], [2, 1, 1]) == pytest.approx([ranking.VOTES, 0, ranking.VOTES / 3])
+    votes = ranking.file_votes(["a", "a", "b"], [2, 2, 1], {"a": 4, "b": 4})
+    assert votes == pytest.approx([ranking.VOTES, 0, ranking.VOTES / 4])
+
+
+def test_a_long_file_has_more_votes_by_chance():
+    short, long = ranking.file_votes(["short", "long"], [1, 1], {"short": 4, "long": 100})
+    assert (short, long) == pytest.approx((ranking.VOTES, ranking.VOTES / 5))
+    assert ranking.file_votes(["a", *["b"] * 4], [1] * 5)[:2] == pytest.approx([ranking.VOTES / 2, ranking.VOTES])
 
 
 def test_a_file_named_in_the_question_gains_and_a_barrel_takes_its_folders_name():

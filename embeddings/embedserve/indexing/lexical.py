@@ -97,6 +97,18 @@ class Lexicon:
         """Chunks."""
         return int(self._db.execute("SELECT count(*) FROM chunks").fetchone()[0])
 
+    def sizes(self, paths: Iterable[str]) -> dict[str, int]:
+        """Path -> chunks, of those files that are here."""
+        found: dict[str, int] = {}
+        for some in _groups(list(paths), 500):
+            marks = ", ".join("?" * len(some))
+            found |= self._db.execute(
+                f"""SELECT path, count(*) FROM files JOIN chunks ON chunks.file = files.id WHERE path IN ({marks})
+                    GROUP BY files.id""",
+                some,
+            )
+        return found
+
     def chunks_of(self, path: str) -> list[Entry]:
         """A file's chunks in order."""
         return self._entries("path = ? ORDER BY start, chunks.id", (path,))

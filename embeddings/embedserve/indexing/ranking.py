@@ -7,10 +7,11 @@ and no model; what a chunk defines was stored when it was cut. `off` leaves rule
 
 from __future__ import annotations
 
+import math
 import posixpath
 import re
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,11 +21,11 @@ from embedserve.indexing.question import asks_for_one
 from embedserve.indexing.tokens import query_words, words
 
 FURTHER_CHUNK = 0.65  # of every chunk of a file but its best; powers of it hide the fifth function of a long file
-VOTES = 0.2
+VOTES = 0.4
 MEANING, WORDS = 0.5, 0.5  # of the fused ranks
 ONE_K, ONE_MEANING, ONE_WORDS = 5, 0.6, 0.4  # where one function is asked for: the first places count for more
-NAME_IN_QUESTION, QUESTION_IN_NAME, FOLDERS = 0.1, 0.3, 0.05
-OWN_NAME_IN_QUESTION = 0.2
+NAME_IN_QUESTION, QUESTION_IN_NAME, FOLDERS = 0.13, 0.4, 0.07
+OWN_NAME_IN_QUESTION = 0.1
 DEFINES_QUESTION, DEFINES_WORD = 1.0, 0.5
 TEST, ASIDE, PROSE, BARREL = 0.5, 0.6, 0.7, 0.7
 
@@ -67,16 +68,18 @@ def rank(
     by_words: Sequence[int],
     without_vector: Collection[int] = (),
     off: Collection[str] = (),
+    sizes: Mapping[str, int] | None = None,
 ) -> list[Ranked]:
     """All candidates but repetitions of the same text, best first. `by_meaning`, `by_words`: which candidates, the best
-    first. `without_vector`: those that meaning could not find: words alone decide of them. `off`: of RULES."""
+    first. `without_vector`: those that meaning could not find: words alone decide of them. `off`: of RULES.
+    `sizes`: chunks of each file; None: not known."""
     one = "one" not in off and asks_for_one(question)
     fused = _fused(len(candidates), by_meaning, by_words, set(without_vector), off, one)
     top = max(fused, default=0.0)
     asked = query_words(question)
     votes = [0.0] * len(candidates)
     if "votes" not in off:
-        votes = file_votes([candidate.path for candidate in candidates], fused)
+        votes = file_votes([candidate.path for candidate in candidates], fused, sizes)
     found = []
     for at, candidate in enumerate(candidates):
         bonuses = {
@@ -109,14 +112,20 @@ def _fused(
     return [by_words_alone[at] if at in without_vector else score for at, score in enumerate(fused)]
 
 
-def file_votes(paths: Sequence[str], scores: Sequence[float]) -> list[float]:
-    """A file that many candidates are of is likely the right one: its best chunk gets VOTES, by share of the most."""
+def file_votes(paths: Sequence[str], scores: Sequence[float], sizes: Mapping[str, int] | None = None) -> list[float]:
+    """A file that many candidates are of is likely the right one: its best chunk gets VOTES, by share of the most. A
+    long file has more candidates by chance: its sum is divided by the square root of its chunks (`sizes`; where they
+    are not known, of its candidates)."""
     total: dict[str, float] = defaultdict(float)
     best: dict[str, int] = {}
     for at, path in enumerate(paths):
         total[path] += scores[at]
         if path not in best or scores[at] > scores[best[path]]:
             best[path] = at
+    counted = Counter(paths)
+    known = sizes or {}
+    for path in total:
+        total[path] /= math.sqrt(max(known.get(path, 0), counted[path]))
     most = max(total.values(), default=0.0)
     return [VOTES * total[path] / most if most and best[path] == at else 0.0 for at, path in enumerate(paths)]
 

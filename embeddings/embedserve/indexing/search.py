@@ -143,7 +143,7 @@ async def find(store: Store, embedder: Embedder | LightEmbedder, query: Query, l
             f"{embedded:.0%} of the chunks have a vector, the others are found by their words; if nothing indexes them "
             f"now: embedserve index {store.workspace}"
         )
-    ranked = _ranked(pool, query)
+    ranked = _ranked(pool, query, lexicon)
     if query.rerank and ranked:
         try:
             ranked = await _reranked(ranked, pool, embedder, query.text)
@@ -188,12 +188,13 @@ async def _add_by_meaning(
     return status
 
 
-def _ranked(pool: _Pool, query: Query) -> list[Ranked]:
+def _ranked(pool: _Pool, query: Query, lexicon: Lexicon | None) -> list[Ranked]:
     kept = [at for at, entry in enumerate(pool.entries) if query.min_score is None or entry.point in pool.cosines]
     if len(kept) < len(pool.entries):
         _keep_only(pool, kept)
     unknown = {at for at, entry in enumerate(pool.entries) if entry.point not in pool.cosines}
-    return rank(query.text, pool.entries, pool.by_meaning, pool.by_words, unknown, query.off)
+    sizes = lexicon.sizes({entry.path for entry in pool.entries}) if lexicon else None
+    return rank(query.text, pool.entries, pool.by_meaning, pool.by_words, unknown, query.off, sizes)
 
 
 async def _reranked(
