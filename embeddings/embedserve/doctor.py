@@ -24,7 +24,7 @@ from embedserve import __version__
 from embedserve.errors import EmbedServeError, IndexingFailed
 from embedserve.indexing.connection import Connection
 from embedserve.indexing.embedder import Embedder
-from embedserve.indexing.store import Overview, overview
+from embedserve.indexing.overview import Overview, overview
 from embedserve.models.spec import Published
 from embedserve.settings import Settings
 

@@ -174,7 +174,7 @@ def fixed(replicas: int) -> dict[str, Any]:
 
 
 def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str, Any]:
-    seconds, rounds = (4.0, 1) if args.short else (20.0, 3)
+    seconds, rounds = (4.0, 1) if args.short else (12.0, 3)
     kinds: dict[str, tuple[int, Any]] = {
         "plain, 1 thread": (1, lambda: plain(1)),
         "Ray, 1 replica": (1, lambda: on_ray(**fixed(1))),
@@ -220,7 +220,7 @@ def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str,
 
 def opened(load: Load, replicas: int, capacity: float, seconds: float) -> Iterator[dict[str, Any]]:
     for share in (1 / 3, 2 / 3):
-        seen = load.opened(share * capacity, 2 * seconds)
+        seen = load.opened(max(0.1, share * capacity), 2 * seconds)
         point = {"replicas": replicas, "rate": share * capacity, **seen.figures(2 * seconds)}
         say({"what": "Poisson", **point})
         yield point

@@ -39,7 +39,7 @@ from embedserve.indexing.creating import Server, Wanted, create
 from embedserve.indexing.languages import language_of
 from embedserve.indexing.qdrant import Qdrant
 from embedserve.indexing.shared import SharedStore
-from embedserve.indexing.store import Point
+from embedserve.indexing.stored import Point
 
 BATCH = 60
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-from embedserve.indexing.store import CLIENTS_MARKER_ID
+from embedserve.indexing.stored import CLIENTS_MARKER_ID
 from embedserve.indexing.workspace import clients_collection_name, collection_name
 from support.embedding_standin import EmbeddingStandIn
 from support.processes import EMBEDSERVE, clean_environment

@@ -80,6 +80,8 @@ def test_repositories_are_indexed_searched_listed_and_taken_out(team: Team) -> N
     assert found.stdout.startswith("one//cherry.py:1-3"), found
     one = team("search", "what cherry makes", "--collection", team.name, "--repository", "two", "--json")
     assert [hit["path"] for hit in json.loads(one.stdout)] == ["damson.py"]
+    shown = team("search", "value", "--collection", team.name, "--path-prefix", "two//damson.py", "--json")
+    assert [hit["path"] for hit in json.loads(shown.stdout)] == ["damson.py"]  # a path as it was shown
     listed = team("collections", "list").stdout
     assert f"{team.name}: 2 chunks of 2 repositories, bag-of-words (64)\n  one\n  two\n" in listed
     assert team("index", str(team.folders[0]), "--collection", team.name, "--delete").returncode == 0

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient
 
-from embedserve.indexing.store import MARKER_ID
+from embedserve.indexing.stored import MARKER_ID
 from embedserve.indexing.workspace import collection_name
 from support.embedding_standin import EmbeddingStandIn
 from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant, free_port

@@ -313,10 +313,10 @@ def test_what_cannot_be_a_repositorys_name_is_refused(name: str) -> None:
 def test_the_sizing_is_the_arithmetic_of_its_formula() -> None:
     assert ram_bytes(768, "scalar") == 768 + 256 + 40 + 64
     assert ram_bytes(768, "binary") == 96 + 256 + 40 + 64
-    assert disk_bytes(768, "") == 1.5 * (4 * 768 + 360 + 1500 + 200)
+    assert disk_bytes(768, "") == 1.5 * (4 * 768 + 360 + 900 + 400)
     billion = sizing(Need(100_000, 10**9, 768, "binary", replicas=2))
     assert billion.ram == pytest.approx(2 * 456e9, rel=1e-3)
-    assert billion.nodes == 18  # of 64 GiB, by memory; by disk 15
+    assert billion.nodes == 17  # of 64 GiB, by memory and by disk
     assert billion.shards == 50  # 20 million chunks each
     assert sizing(Need(10, 10**4, 768)).nodes == 1
     assert sizing(Need(10, 10**4, 768, replicas=3)).nodes == 3

@@ -21,7 +21,8 @@ from embedserve.indexing.load import read_bytes
 from embedserve.indexing.progress import Display
 from embedserve.indexing.qdrant import Qdrant
 from embedserve.indexing.search import Query, search
-from embedserve.indexing.store import MARKER_ID, Store
+from embedserve.indexing.store import Store
+from embedserve.indexing.stored import MARKER_ID
 from embedserve.indexing.sync import Indexer, Report
 from embedserve.indexing.watch import watch
 from support.embedding_standin import EmbeddingStandIn

@@ -18,7 +18,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from embedserve.indexing.progress import Display
-from embedserve.indexing.store import MARKER_ID
+from embedserve.indexing.stored import MARKER_ID
 from embedserve.indexing.workspace import collection_name
 from support.processes import EMBEDSERVE, Process, clean_environment, embedded_qdrant, minilm_service
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from embedserve.commands._search_options import add_connection_options, add_shared_options, connection
@@ -72,13 +73,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _answer(args: argparse.Namespace) -> Answer:
     from embedserve.commands._sources import local
+    from embedserve.indexing.shared import split_path
     from embedserve.indexing.workspace import workspace_path
 
     where = connection(args)
     if where.collection:
         if args.workspace or args.lexical or args.wait:
             raise IndexingFailed("--collection goes with none of --workspace, --lexical and --wait")
-        return _in_one(where, args, "")
+        repository, args.path_prefix = split_path(args.path_prefix)
+        return _in_one(replace(where, repositories=(repository,)) if repository else where, args, "")
     folders = list(dict.fromkeys(workspace_path(local(w, where.home, fresh=False)) for w in args.workspace or ["."]))
     if len(folders) == 1:
         return _in_one(where, args, folders[0])

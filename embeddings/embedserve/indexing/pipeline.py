@@ -25,7 +25,8 @@ from embedserve.indexing.load import load, read_bytes
 from embedserve.indexing.plan import Changed
 from embedserve.indexing.progress import Display
 from embedserve.indexing.report import Report
-from embedserve.indexing.store import FileRecord, Point, Store, Stored
+from embedserve.indexing.store import Store
+from embedserve.indexing.stored import FileRecord, Point, Stored
 
 CONCURRENCY = 10  # requests at a time, as the clients do
 FILES_AHEAD = 16

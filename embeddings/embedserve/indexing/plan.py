@@ -16,7 +16,7 @@ from embedserve.indexing.decode import NotText
 from embedserve.indexing.languages import Language
 from embedserve.indexing.load import file_digest, load, read_bytes
 from embedserve.indexing.progress import Display
-from embedserve.indexing.store import FileRecord
+from embedserve.indexing.stored import FileRecord
 from embedserve.indexing.walk import Found, Walk
 from embedserve.indexing.workspace import shown_path
 

@@ -19,7 +19,8 @@ from embedserve.indexing.embedder import Embedder, Vectors
 from embedserve.indexing.load import file_digest, read_bytes
 from embedserve.indexing.sealed import Header, Row, SealedIndex, new_salt, write_sealed
 from embedserve.indexing.search import indexed
-from embedserve.indexing.store import FileRecord, Recipe, Store
+from embedserve.indexing.store import Store
+from embedserve.indexing.stored import FileRecord, Recipe
 from embedserve.indexing.walk import walk
 from embedserve.indexing.workspace import shown_path
 

@@ -23,7 +23,8 @@ from embedserve.indexing.languages import Language, find_language
 from embedserve.indexing.lexical import Lexicon
 from embedserve.indexing.passages import passages
 from embedserve.indexing.ranking import Ranked, called_names, rank
-from embedserve.indexing.store import Status, Store
+from embedserve.indexing.store import Store
+from embedserve.indexing.stored import Status
 from embedserve.indexing.tokens import query_words, words
 from embedserve.indexing.workspace import collection_name
 

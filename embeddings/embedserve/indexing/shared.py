@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.rest import Refused, collection_path
-from embedserve.indexing.store import MARKER_ID, SCHEMA, Recipe, Status, Store, dimension_of, match, status_of
+from embedserve.indexing.store import Store
+from embedserve.indexing.stored import MARKER_ID, SCHEMA, Recipe, Status, dimension_of, match, status_of
 
 if TYPE_CHECKING:
     from embedserve.indexing.qdrant import Qdrant

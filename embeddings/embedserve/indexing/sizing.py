@@ -5,10 +5,12 @@ Bytes a point, for a dimension d and a graph with m links:
     in memory   vectors 4 d (none), d (scalar: int8) or d/8 (binary), scored again from the originals on disk;
                 graph 2 m links of 4 bytes, twice: the collection's, and the repositories' own (payload_m = m);
                 ids and versions 40; payload indexes in memory 64
-    on disk     the originals 4 d, what is in memory, the payload, payload indexes on disk 200;
+    on disk     the originals 4 d, what is in memory, the payload, payload indexes on disk 400;
                 all times 1.5: Qdrant writes a segment anew before it drops the old one
 
-The payload's size and the ids' are measured (memory-bank/decisions/scale.md says how). Nodes are filled to 80 %.
+Payload and indexes are measured (scripts/bench/unit_costs.py; Python's library: 853 bytes of JSON a chunk, 640 of them
+on disk). A shard takes about 0.15 GB at once, which small collections notice and this leaves out. Nodes are filled to
+80 %.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import math
 from dataclasses import dataclass
 
 M = 16
-PAYLOAD_BYTES = 1500  # of a chunk as stored: its text, paths, names
+PAYLOAD_BYTES = 900  # of a chunk as stored: its text, paths, names
+INDEX_BYTES = 400  # of the indexes of path, paths and digest
 FILL = 0.8
 CHUNKS_A_SHARD = 20_000_000
 VECTOR_BYTES = {"": 4.0, "scalar": 1.0, "binary": 0.125}  # of a dimension, in memory
@@ -69,4 +72,4 @@ def ram_bytes(dimension: int, quantization: str) -> float:
 def disk_bytes(dimension: int, quantization: str) -> float:
     """Of a point, on disk."""
     originals = 4.0 * dimension if quantization else 0.0  # without quantisation they are what is in memory
-    return 1.5 * (originals + ram_bytes(dimension, quantization) + PAYLOAD_BYTES + 200)
+    return 1.5 * (originals + ram_bytes(dimension, quantization) + PAYLOAD_BYTES + INDEX_BYTES)

@@ -17,101 +17,34 @@ our name that has points but not our marker is refused.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from embedserve.errors import IndexingFailed
-from embedserve.indexing.chunk import CHUNKER, NAMESPACE, TEXT_FORM, Chunk
 from embedserve.indexing.rest import Refused, collection_path
-from embedserve.indexing.workspace import CLIENTS_PREFIX, OWN_PREFIX, collection_name, shown_path
+from embedserve.indexing.stored import (
+    MARKER_ID,
+    FileRecord,
+    Point,
+    Recipe,
+    Status,
+    Stored,
+    check_fit,
+    check_ours,
+    match,
+    nearest_body,
+    status_of,
+)
+from embedserve.indexing.workspace import OWN_PREFIX, collection_name, shown_path
 
 if TYPE_CHECKING:
     from embedserve.indexing.qdrant import Qdrant
     from embedserve.indexing.rest import LightQdrant
 
-SCHEMA = 1
-MARKER_ID = str(uuid.uuid5(NAMESPACE, "index"))
-CLIENTS_MARKER_ID = "f70bfc2c-6e82-5456-9c20-33b51942337c"  # Roo Code's and Zoo Code's completion marker
 INDEXED_FIELDS = ("type", "record", "path", "paths", "language")
 PAGE = 1000
 PATHS_AT_ONCE = 100
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What an index is made with. `max_tokens`: the model's window that chunks were fitted to, 0 for unknown."""
-
-    model: str
-    dimension: int
-    max_tokens: int = 0
-    schema: int = SCHEMA
-    chunker: int = CHUNKER
-    text_form: int = TEXT_FORM
-
-    @property
-    def key(self) -> str:
-        """Part of every file's digest: what decides how a file is cut."""
-        return f"{self.max_tokens}/{self.schema}/{self.chunker}/{self.text_form}"
-
-
-@dataclass(frozen=True)
-class Status:
-    """What is known of a workspace's index. `complete` is None where no marker of ours says."""
-
-    collection: str
-    points: int
-    dimension: int
-    complete: bool | None
-    model: str | None
-    updated_at: float | None  # seconds since 1970
-    files: int = 0
-    chunks: int = 0  # of the last complete run
-    recipe: Recipe | None = None
-    indexed_fields: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Overview:
-    """One code collection, ours (`own`) or a client's, of whichever workspace."""
-
-    name: str
-    own: bool
-    points: int
-    dimension: int
-    complete: bool | None
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """One indexed file as a whole: the digest of its bytes and recipe, how many chunks it has."""
-
-    digest: str
-    chunks: int
-
-
-@dataclass
-class Point:
-    """A chunk to write, with its vector. `record`: of its file, on the first chunk."""
-
-    chunk: Chunk
-    vector: Any  # a list or a row of an array
-    record: FileRecord | None = None
-
-    def body(self) -> dict[str, Any]:
-        payload = self.chunk.payload()
-        if self.record:
-            payload |= {"record": "file", "file": asdict(self.record)}
-        return {"id": self.chunk.id, "vector": self.vector, "payload": payload}
-
-
-@dataclass
-class Stored:
-    """What is stored of one file: point id -> its payload."""
-
-    points: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Store:
@@ -273,7 +206,7 @@ class Store:
         self, vector: Sequence[float], limit: int, min_score: float | None, path: str = "", language: str | None = None
     ) -> list[dict[str, Any]]:
         """The nearest chunks, best first: [{"id", "score", "payload"}]. `path`: a file or a folder."""
-        body = self._asked(_nearest(vector, limit, min_score, path, language))
+        body = self._asked(nearest_body(vector, limit, min_score, path, language))
         answer = await self.qdrant.call("POST", self._path("/points/query"), body)
         return [self._read(point) for point in answer["points"]]
 
@@ -289,9 +222,9 @@ class Store:
         """As `query`, and in the same round trip the cosines of the points `known`, of those that are stored."""
         if not known:
             return await self.query(vector, limit, min_score, path, language), {}
-        first = self._asked(_nearest(vector, limit, min_score, path, language))
+        first = self._asked(nearest_body(vector, limit, min_score, path, language))
         theirs = {
-            **_nearest(vector, len(known), min_score),
+            **nearest_body(vector, len(known), min_score),
             "filter": {"must": [{"has_id": [self._own(point) for point in known]}]},
             "params": {"exact": True},
             "with_payload": False,
@@ -316,7 +249,7 @@ class Store:
         status = await self.status()
         if status is None:
             return False
-        _check_ours(status)
+        check_ours(status)
         await self.qdrant.write("DELETE", self._path())
         return True
 
@@ -388,100 +321,3 @@ class Store:
             offset = page.get("next_page_offset")
             if offset is None:
                 return
-
-
-def status_of(collection: str, info: dict[str, Any], points: int, marker: dict[str, Any]) -> Status:
-    """`info`: what Qdrant says of the collection. `marker`: the payload of the index's marker, {} for none."""
-    return Status(
-        collection=collection,
-        points=points,
-        dimension=dimension_of(info),
-        complete=bool(marker["complete"]) if "complete" in marker else None,
-        model=(marker.get("recipe") or {}).get("model"),
-        updated_at=marker.get("updated_at"),
-        files=int(marker.get("files") or 0),
-        chunks=int(marker.get("chunks") or 0),
-        recipe=_recipe(marker.get("recipe")),
-        indexed_fields=frozenset(info.get("payload_schema") or {}),
-    )
-
-
-def check_fit(status: Status, dimension: int, model: str, workspace: str) -> None:
-    """Raises IndexingFailed when vectors of this model do not belong into this collection."""
-    _check_ours(status)
-    advice = f"serve the model that the index was made with, or make it anew: embedserve index --recreate {workspace}"
-    if status.dimension != dimension:
-        raise IndexingFailed(
-            f"the collection {status.collection} has vectors of {status.dimension} dimensions, but the model "
-            f"{model} gives {dimension}; nothing was changed. Either {advice}"
-        )
-    if status.model and status.model != model:
-        raise IndexingFailed(
-            f"the collection {status.collection} was made with the model {status.model}, and vectors of {model} "
-            f"cannot be compared with it; nothing was changed. Either {advice}"
-        )
-    if status.recipe and status.recipe.schema > SCHEMA:
-        raise IndexingFailed(
-            f"the collection {status.collection} was written by a newer embedserve; nothing was changed. "
-            f"Either update embedserve, or make it anew: embedserve index --recreate {workspace}"
-        )
-
-
-def _check_ours(status: Status) -> None:
-    if status.points and status.complete is None:
-        raise IndexingFailed(
-            f"the collection {status.collection} holds {status.points} points but not the mark of `embedserve index`; "
-            "it is somebody else's and was left as it is"
-        )
-
-
-def _nearest(
-    vector: Sequence[float], limit: int, min_score: float | None, path: str = "", language: str | None = None
-) -> dict[str, Any]:
-    must = [match("type", "chunk")]
-    if path:
-        must.append(match("paths", path))
-    if language:
-        must.append(match("language", language))
-    body: dict[str, Any] = {
-        "query": list(vector),
-        "filter": {"must": must},
-        "limit": limit,
-        "params": {"hnsw_ef": 128, "exact": False},
-        "with_payload": True,
-    }
-    return body if min_score is None else {**body, "score_threshold": min_score}
-
-
-def match(key: str, value: str) -> dict[str, Any]:
-    return {"key": key, "match": {"value": value}}
-
-
-def _recipe(found: Any) -> Recipe | None:
-    try:
-        return Recipe(**found)
-    except TypeError:
-        return None
-
-
-def dimension_of(info: dict[str, Any]) -> int:
-    """0: not a collection with one unnamed vector, so not one of ours."""
-    vectors = ((info.get("config") or {}).get("params") or {}).get("vectors") or {}
-    return int(vectors.get("size") or 0) if isinstance(vectors, dict) else 0
-
-
-async def overview(qdrant: Qdrant) -> tuple[str, list[Overview]]:
-    """Qdrant's version and every code collection in it. Raises IndexingFailed."""
-    version = str((await qdrant.call("GET", "/")).get("version"))
-    names = [item["name"] for item in (await qdrant.call("GET", "/collections"))["collections"]]
-    found = []
-    for name in sorted(name for name in names if name.startswith((OWN_PREFIX, CLIENTS_PREFIX))):
-        own = name.startswith(OWN_PREFIX)
-        info = await qdrant.call("GET", collection_path(name))
-        body = {"ids": [MARKER_ID if own else CLIENTS_MARKER_ID], "with_payload": True}
-        marker = await qdrant.call("POST", collection_path(name, "/points"), body)
-        payload = marker[0]["payload"] or {} if marker else {}
-        complete = payload.get("complete" if own else "indexing_complete")
-        points = (info.get("points_count") or 0) - len(marker)
-        found.append(Overview(name, own, points, dimension_of(info), complete))
-    return version, found

@@ -31,7 +31,8 @@ from embedserve.indexing.pipeline import Pipeline
 from embedserve.indexing.plan import Plan, make_plan
 from embedserve.indexing.progress import Display
 from embedserve.indexing.report import Report
-from embedserve.indexing.store import FileRecord, Recipe, Status, Store
+from embedserve.indexing.store import Store
+from embedserve.indexing.stored import FileRecord, Recipe, Status
 from embedserve.indexing.walk import Walk, walk
 from embedserve.indexing.workspace import shown_path
 

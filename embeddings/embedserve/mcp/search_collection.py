@@ -10,7 +10,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
 from embedserve.indexing.search import Query
-from embedserve.indexing.shared import BETWEEN
+from embedserve.indexing.shared import BETWEEN, split_path
 from embedserve.mcp.opened import Opener, checked
 from embedserve.mcp.packing import packed
 from embedserve.mcp.search_code import MOST_RESULTS, block
@@ -30,7 +30,8 @@ def add_to(server: MCPServer[Any], opener: Opener) -> None:
         checked("limit", limit, 1, MOST_RESULTS)
         if max_tokens < 0:
             raise ToolError(f"max_tokens is {max_tokens}; give a positive number, or 0 for no bound")
-        chosen = opener.within(repository) if repository else opener
+        named, path_prefix = split_path(path_prefix)
+        chosen = opener.within(repository or named) if repository or named else opener
         found = await chosen.answer(Query(query, limit, None, path_prefix, language))
         one = chosen.connection.repositories[0] if len(chosen.connection.repositories) == 1 else ""
         hits = [replace(hit, path=one + BETWEEN + hit.path) if one else hit for hit in found.hits]

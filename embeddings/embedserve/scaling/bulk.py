@@ -29,7 +29,8 @@ from embedserve.indexing.pipeline import groups_of
 from embedserve.indexing.progress import Display
 from embedserve.indexing.qdrant import Qdrant
 from embedserve.indexing.report import Report
-from embedserve.indexing.store import FileRecord, Point, Store
+from embedserve.indexing.store import Store
+from embedserve.indexing.stored import FileRecord, Point
 from embedserve.indexing.sync import Indexer, Planned
 from embedserve.indexing.workspace import collection_name, workspace_path
 from embedserve.scaling.vectors import Actor, model_of

@@ -13,7 +13,8 @@ from embedserve.indexing.chunk import Chunk
 from embedserve.indexing.plan import Changed
 from embedserve.indexing.qdrant import Qdrant
 from embedserve.indexing.shared import SharedStore
-from embedserve.indexing.store import Recipe, Store
+from embedserve.indexing.store import Store
+from embedserve.indexing.stored import Recipe
 
 POINTS_AT_ONCE = 250  # in one request to Qdrant
 
