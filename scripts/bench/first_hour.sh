@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# The README's first steps on a bare machine (a container with Python and nothing of ours), timed and weighed.
+# What a newcomer waits for and pays, timed and weighed, of one or several versions of this repository:
 #
-#   scripts/bench/first_hour.sh [GIT-REF]        default: HEAD; IMAGE=python:3.11-slim
+#   scripts/bench/first_hour.sh [GIT-REF]...     default: HEAD; IMAGE=python:3.11-slim-bookworm
 #
-# Prints one row a step: what, seconds, what it added to the disk (.venv and the user's caches), in MB.
+# Natively: the README's first steps on a bare machine (a container with Python and nothing of ours). One row a step:
+# seconds, and what it added to the disk in MB. Docker: the image from nothing (without the base, which is there), and
+# a container of it until its first embedding. Downloads count: run it on a network like the reader's.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-ref=${1:-HEAD}
+export DOCKER_BUILDKIT=${DOCKER_BUILDKIT-0}
+base=${IMAGE:-python:3.11-slim-bookworm}
 
 # shellcheck disable=SC2016  # the container's shell expands it
 inside='
@@ -23,14 +26,44 @@ step() {
   ended=$(date +%s.%N)
   row "$name" "$(awk -v a="$began" -v b="$ended" "BEGIN {printf \"%.1f\", b - a}")" "$(($(size) - before))"
 }
-row step seconds "MB added"
-row --- --- ---
 step "scripts/manage.sh start (first embedding)" scripts/manage.sh start
-step "embedserve index ." .venv/bin/embedserve index .
-step "embedserve search" .venv/bin/embedserve search "where is the request body read under a deadline?"
+step "embedserve index scripts" .venv/bin/embedserve index scripts
+step "embedserve search" .venv/bin/embedserve search "how is a port chosen?" scripts
 step "scripts/manage.sh stop" scripts/manage.sh stop
 step "scripts/manage.sh start, again" scripts/manage.sh start
 scripts/manage.sh stop >/dev/null 2>&1
 row "all of .venv" - "$(du -sm .venv | cut -f1)"
 '
-git archive "$ref" | docker run --rm -i -e TORCH_INDEX="${TORCH_INDEX-}" "${IMAGE:-python:3.11-slim}" bash -c "$inside"
+
+natively() { git archive "$1" | docker run --rm -i -e TORCH_INDEX="${TORCH_INDEX-}" "$base" bash -c "$inside"; }
+
+bytes_of() { docker image inspect -f '{{.Size}}' "$1"; }
+
+in_docker() {
+  local tag="embedserve:first-hour-$$" name="first-hour-$$" folder began
+  folder=$(mktemp -d)
+  git archive "$1" | tar -x -C "$folder"
+  began=$SECONDS
+  if ! docker build -q --no-cache --build-arg TORCH_INDEX= -f "$folder/embeddings/Dockerfile" -t "$tag" "$folder" >/dev/null; then
+    echo "| docker build | failed | - |"
+    rm -rf "$folder"
+    return
+  fi
+  echo "| docker build | $((SECONDS - began)) | $((($(bytes_of "$tag") - $(bytes_of "$base")) / 1000000)) |"
+  began=$SECONDS
+  docker run -d --name "$name" -e EMBEDDING_MODEL=all-MiniLM-L6-v2 -e HF_HUB_OFFLINE=1 "$tag" >/dev/null
+  until docker exec "$name" embedserve warmup >/dev/null 2>&1; do
+    if [ "$(docker inspect -f '{{.State.Running}}' "$name")" != true ]; then break; fi
+    sleep 0.5
+  done
+  echo "| docker run (first embedding) | $((SECONDS - began)) | - |"
+  docker rm -f -v "$name" >/dev/null
+  docker image rm "$tag" >/dev/null
+  rm -rf "$folder"
+}
+
+for ref in "${@:-HEAD}"; do
+  printf '\n%s\n\n| step | seconds | MB added |\n|---|---|---|\n' "$(git log -1 --format='%h %ad %s' --date=short "$ref")"
+  natively "$ref"
+  in_docker "$ref"
+done
