@@ -28,7 +28,7 @@ step() {
 }
 step "scripts/manage.sh start (first embedding)" scripts/manage.sh start
 step "embedserve index scripts" .venv/bin/embedserve index scripts
-step "embedserve search" .venv/bin/embedserve search "how is a port chosen?" scripts
+step "embedserve search" bash -c "cd scripts && ../.venv/bin/embedserve search \"how is a port chosen?\""
 step "scripts/manage.sh stop" scripts/manage.sh stop
 step "scripts/manage.sh start, again" scripts/manage.sh start
 scripts/manage.sh stop >/dev/null 2>&1

@@ -102,17 +102,19 @@ torch_reason() {
 
 # ensure_venv user|torch|optimize|dev
 ensure_venv() {
-  local set=$1 larger log="$RUN/install.log" python
+  local set=$1 larger log="$RUN/install.log" python=''
   if [ "$set" = user ] && [ -n "$(torch_reason)" ]; then set=torch; fi
   case ${EMBEDDING_DEVICE:-}:$(torch_reason) in cuda*:* | *:*NVIDIA*) TORCH_INDEX='' ;; esac # CUDA builds are on pip's own index
   installed "$set" && return 0
   if [ "$set" = torch ] && [ -n "$(torch_reason)" ]; then say "PyTorch is installed too: $(torch_reason)"; fi
   for larger in $(sets_with "$set"); do if [ -f "$VENV/.stamp-$larger" ]; then set=$larger; fi; done # an upgrade keeps it
-  can_install "$set"
-  : >"$log"
   if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then # none, or half of one
     python=$(find_python 3 11) ||
       die 4 "Python 3.11 or newer is needed, and none was found." "$(python_hint)" "Or start Docker and run: $ME start --docker"
+  fi
+  can_install "$set"
+  : >"$log"
+  if [ -n "$python" ]; then
     rm -rf "$VENV"
     run_visibly "making .venv with $("$python" --version)" "$log" "$python" -m venv "$VENV" ||
       install_failed "$log" "Debian and Ubuntu keep venv in a package of its own: sudo apt install python3-venv"
@@ -175,7 +177,8 @@ supported_here() {
   esac
 }
 
-pip_install() { "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install "$@"; }
+# Byte code is made of what is imported, when it is: of everything it takes a fifth of the install's CPU time and 55 MB.
+pip_install() { "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install --no-compile "$@"; }
 
 # torch alone, without what it depends on, from its own index: no other package is ever looked for in two places.
 install_torch() {
@@ -195,7 +198,7 @@ install_torch() {
 }
 
 install_failed() {
-  local log=$1
+  local log=$1 proxy=${HTTPS_PROXY:-${https_proxy:-${ALL_PROXY:-${all_proxy:-}}}}
   shift
   warn "installing failed. The last lines of $log:"
   tail -n 12 "$log" | sed 's/^/  | /' >&2
@@ -203,6 +206,8 @@ install_failed() {
     set -- "$@" "pip cannot use a SOCKS proxy by itself: set HTTPS_PROXY to an HTTP proxy, or: $VENV/bin/python -m pip install pysocks (over another network)"
   elif grep -q 'No space left' "$log"; then
     set -- "$@" "The disk is full: df -h"
+  elif [ -n "$proxy" ] && grep -qiE 'proxy|from versions: none|connection' "$log"; then
+    set -- "$@" "Downloads go through the proxy ${proxy##*@}, as HTTPS_PROXY or ALL_PROXY says: does it answer?"
   fi
   die 1 "nothing was started." "$@" "Check the network and the disk, then run the same command again: it goes on where it stopped."
 }

