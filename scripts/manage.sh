@@ -50,6 +50,7 @@ usage: scripts/manage.sh COMMAND [all|jina|qdrant] [--docker|--native]
   index     make the index of a folder equal to the folder     (further words go to embedserve; so below)
   search    find indexed code by meaning
   mcp       serve code search to agents, over stdio
+  collections  create | list | copy   one index of many repositories, for a team
   agent     install | uninstall | status   code search in Claude Code, Codex, Cursor and other agents
   doctor    check models, memory, ports and Qdrant
   models    what is known and what is on disk; pull: fetch one; optimize: make it int8
@@ -91,7 +92,7 @@ main() {
   load_env
   case $command in
     start | stop | restart | status | logs | warmup) service_command "$command" "$@" ;;
-    index | search | mcp | models | pull | optimize | doctor | bench) embedserve_command "$command" "$@" ;;
+    index | search | mcp | collections | models | pull | optimize | doctor | bench) embedserve_command "$command" "$@" ;;
     agent) run_agent "$@" ;;
     test | check) "tool_$command" "$@" ;;
     settings) do_settings "$@" ;;

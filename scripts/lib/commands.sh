@@ -28,7 +28,7 @@ command_runtime() {
 
 where_in_docker() {
   case $1 in
-    index | search | mcp) echo client ;;
+    index | search | mcp | collections) echo client ;;
     optimize) echo optimizer ;;
     *) echo server ;;
   esac

@@ -1,6 +1,7 @@
 """manage.sh without Docker: the life of the two services: the real server (fake model), the real Qdrant Edge."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from embedserve.cli import COMMANDS
 from scripts.checkout import ROOT, Checkout
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="manage.sh starts services on macOS and Linux")
@@ -300,6 +302,8 @@ def test_help_names_every_command_and_no_command_is_help(checkout):
         "help",
     ]
     assert all(word in result.stdout for word in words)
+    ours = set(COMMANDS) - {"serve"}  # that is `start`
+    assert ours <= set(re.findall(r"[a-z]+", result.stdout))
     assert checkout.run().stdout == result.stdout
 
 
@@ -449,6 +453,7 @@ def test_without_a_python_it_says_what_to_install(checkout):
     result = checkout.run("start", "jina")
     assert result.returncode == 4
     assert "Python 3.11 or newer is needed, and none was found" in result.stderr
+    assert "installing" not in result.stdout
     assert "apt install python3" in result.stderr or "brew install" in result.stderr
     result = checkout.run("vscode", "show")
     assert result.returncode == 4

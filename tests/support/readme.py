@@ -125,6 +125,30 @@ def _migrate(reader: Reader, code: str) -> str:
     return out
 
 
+def _team(reader: Reader, code: str) -> str:
+    """In a small clone of the page's example, with a second server in the place of the team's."""
+    clone = reader.home / "requests"
+    clone.mkdir()
+    (clone / "adapters.py").write_text("def send(request):\n    return retry_with_backoff(request)\n")
+    program = reader.home / "bin/embedserve"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT}/embeddings exec {sys.executable} -m embedserve.cli "$@"\n')
+    program.chmod(0o755)
+    create, *others = code.replace("create team", "create team --yes").splitlines()
+    with embedded_qdrant(reader.home / "team") as team:
+        lines = [
+            f"cd {clone}; git init -q; git remote add origin https://github.com/psf/requests.git; embedserve index .",
+            create, f"QDRANT_URL={team.url} {create}", *others,
+        ]  # fmt: skip
+        out = reader.sh(
+            "\n".join(lines).replace("http://qdrant.example:6333", team.url),
+            PATH=f"{program.parent}:{reader.environment['PATH']}",
+        )
+        assert httpx.get(f"{team.url}/collections/team").json()["result"]["points_count"] > 0
+    assert "github.com/psf/requests//adapters.py" in out, out
+    return out
+
+
 def _doctown(reader: Reader, code: str) -> str:
     program, *words = code.split()
     assert (program, words[-2:]) == ("embedserve", ["--port", "8000"])
@@ -168,6 +192,7 @@ NATIVELY: dict[str, Run] = {
     "embedserve serve --model": _doctown,
     "agent install claude": _agent,
     ".migrate(": _migrate,
+    "embedserve collections create": _team,
 }
 # By hand with Compose: tests/docker/test_readme.py runs them by these words.
 IN_DOCKER = ["docker-compose.yml up -d\n", "--profile doctown"]
