@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, models
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.copying import copy_index
@@ -24,6 +25,7 @@ from embedserve.indexing.search import Query, find
 from embedserve.indexing.shared import SharedStore, check_name, split_path
 from embedserve.indexing.sizing import Need, disk_bytes, ram_bytes, sizing
 from embedserve.indexing.store import Store
+from embedserve.indexing.stored import MARKER_ID, Recipe
 from embedserve.indexing.sync import Indexer, Report
 from support.embedding_standin import EmbeddingStandIn
 
@@ -214,6 +216,8 @@ class Recorder:
 
     url = "http://recorder"
 
+    keeps_metadata = True
+
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Any]] = []
         self.config: dict[str, Any] = {}
@@ -228,10 +232,14 @@ class Recorder:
             self.config = body
         if method == "GET":
             params = {"vectors": self.config["vectors"]}
-            return {"config": {"metadata": self.config["metadata"], "params": params}, "payload_schema": {}}
+            told = {"metadata": self.config["metadata"]} if self.keeps_metadata else {}
+            return {"config": {**told, "params": params}, "payload_schema": {}}
         if path.endswith("/count"):
             return {"count": 0}
-        return {"points": []} if "query" in path or "scroll" in path else []
+        if path.endswith("/batch"):
+            return [{"points": []} for _ in body["searches"]]
+        found = [{"id": MARKER_ID, "vector": [], "payload": {"complete": True}}] if path.endswith("/points") else []
+        return {"points": []} if "query" in path or "scroll" in path else found
 
     write = call
 
@@ -242,7 +250,7 @@ async def test_in_a_cluster_a_repository_has_a_shard_key_that_every_request_for_
     told = await server(qdrant)
     assert told == Server(3)
     await create(qdrant, Wanted("team", "m", 64, "binary", shards=6, replicas=2), told)
-    body = recorder.asked[2][2]
+    body = recorder.config
     assert (body["sharding_method"], body["replication_factor"], body["write_consistency_factor"]) == ("custom", 2, 2)
     keys = [body["shard_key"] for _, path, body in recorder.asked if path.endswith("/shards")]
     assert keys == [f"k{number}" for number in range(6)]
@@ -266,6 +274,60 @@ async def test_in_a_cluster_a_repository_has_a_shard_key_that_every_request_for_
     await everywhere.query([0.0] * 64, 5, None)
     assert "shard_key" not in recorder.asked[-1][2]
     assert len({layout.shard_key(f"repository {number}") for number in range(100)}) == 6
+
+
+async def test_every_body_for_a_cluster_is_one_that_qdrants_own_models_take() -> None:
+    """They forbid unknown fields, so that a misspelt setting does not vanish on the server."""
+    recorder = Recorder()
+    qdrant: Any = recorder
+    for quantization in ("scalar", "binary", ""):
+        recorder.asked.clear()
+        await create(qdrant, Wanted("team", "m", 64, quantization, shards=6, replicas=2), await server(qdrant))
+        store = SharedStore(qdrant, "team", ("psf/requests",))
+        await store.open()
+        point = "5b0c1f5e-2d1a-5f0e-9a55-8f4a6a1c7d21"
+        await store.query([0.0] * 64, 5, 0.3, "src", "python")
+        await store.nearest([0.0] * 64, 5, None, known=[point])
+        await store.delete([point])
+        await store.delete_files(["a.py"])
+        await store.put([{"id": point, "vector": [0.0] * 64, "payload": {}}])
+        await store.mark(True, Recipe("m", 64))
+        await store.records(["src"])
+        await store.known(["0123"])
+        await store.vectors([point])
+        await store.status()
+        seen = set()
+        for method, path, body in recorder.asked:
+            rest = re.sub(r"^/collections/[^/?]+", "", path.partition("?")[0])
+            if body is not None:
+                seen.add((method, rest))
+                BODIES[method, rest](**body)
+        assert seen == BODIES.keys()
+
+
+BODIES: dict[tuple[str, str], Any] = {
+    ("PUT", ""): models.CreateCollection,
+    ("PUT", "/shards"): models.CreateShardingKey,
+    ("PUT", "/index"): models.CreateFieldIndex,
+    ("PUT", "/points"): models.PointsList,
+    ("POST", "/points"): models.PointRequest,
+    ("POST", "/points/delete"): lambda **body: (models.FilterSelector if "filter" in body else models.PointIdsList)(
+        **body
+    ),
+    ("POST", "/points/query"): models.QueryRequest,
+    ("POST", "/points/query/batch"): models.QueryRequestBatch,
+    ("POST", "/points/scroll"): models.ScrollRequest,
+    ("POST", "/points/count"): models.CountRequest,
+}
+
+
+async def test_a_qdrant_that_keeps_no_metadata_is_told_so_and_left_without_the_collection() -> None:
+    recorder = Recorder()
+    recorder.keeps_metadata = False
+    qdrant: Any = recorder
+    with pytest.raises(IndexingFailed, match="keeps no metadata"):
+        await create(qdrant, Wanted("team", "m", 64), Server())
+    assert recorder.asked[-1][:2] == ("DELETE", "/collections/team")
 
 
 def test_on_a_single_node_what_needs_a_cluster_is_left_out_and_said() -> None:

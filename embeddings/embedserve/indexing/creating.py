@@ -16,7 +16,7 @@ from typing import Any
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.qdrant import Qdrant
 from embedserve.indexing.rest import Refused, collection_path
-from embedserve.indexing.shared import FIELD, METADATA, in_collection
+from embedserve.indexing.shared import FIELD, METADATA, in_collection, layout_of
 from embedserve.indexing.sizing import M
 
 EF_CONSTRUCT = 128
@@ -108,6 +108,10 @@ async def create(qdrant: Qdrant, wanted: Wanted, server: Server) -> None:
         raise IndexingFailed(f"Qdrant at {qdrant.url} has a collection {wanted.name} already; it was left as it is")
     await qdrant.write("PUT", collection_path(wanted.name), body_of(wanted, server))
     try:
+        if layout_of(await qdrant.call("GET", collection_path(wanted.name))) is None:
+            raise IndexingFailed(
+                f"Qdrant at {qdrant.url} keeps no metadata of a collection, so it is older than 1.16; update it"
+            )
         for number in range(_shard_keys(wanted, server)):
             await qdrant.call("PUT", collection_path(wanted.name, "/shards"), {"shard_key": f"k{number}"})
         for body in index_bodies():
