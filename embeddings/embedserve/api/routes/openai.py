@@ -209,21 +209,25 @@ def _input(value: Any, rules: Rules) -> tuple[list[str] | None, list[TokenIds] |
     if not value:
         raise InvalidRequest("'input' is an empty list", param="input")
     if type(value[0]) is int:
-        return None, [_ids(value, 0)]
+        return None, [_ids(value, "'input'")]
     check_count(len(value), "input", rules)
     if isinstance(value[0], list):
-        return None, [_ids(row, i) for i, row in enumerate(value)]
+        return None, [_ids(row, f"'input' element {i}") for i, row in enumerate(value)]
     check_texts(value, "input", rules)
     return value, None
 
 
-def _ids(row: Any, index: int) -> TokenIds:
-    if not isinstance(row, list) or not row or any(type(one) is not int for one in row):
-        raise InvalidRequest(f"'input' element {index} is not a non-empty list of token ids (integers)", param="input")
+def _ids(row: Any, where: str) -> TokenIds:
+    """Raises InvalidRequest that says where, and which of its elements."""
+    if not isinstance(row, list) or not row:
+        raise InvalidRequest(f"{where} is not a non-empty list of token ids (integers)", param="input")
+    odd = next((i for i, one in enumerate(row) if type(one) is not int), None)
+    if odd is not None:
+        raise InvalidRequest(f"{where} is to be token ids, but its element {odd} is no integer", param="input")
     try:
         return np.array(row, dtype=np.int32)
     except OverflowError:
-        raise InvalidRequest(f"'input' element {index} has a token id that is too large", param="input") from None
+        raise InvalidRequest(f"{where} has a token id that is too large", param="input") from None
 
 
 def embeddings_body(answer: Answer, *, base64: bool, kind: str) -> bytes:
