@@ -9,8 +9,8 @@ answered. The server serves two models (the second: a random one of jina's archi
 grows afterwards is a leak and not the cache filling up, and most texts are computed, not remembered.
 
 Asked of it: every vector is its text's; no 5xx, no 429, every malformed request gets its own status; RSS at the end
-at most 5 % over its value after the first minute; descriptors and threads back when the clients are gone; where
-the server exports it, the event loop never blocked for longer than --blocked. Stated: the searches' p95.
+at most 5 % over its value after the first minute, and its slope flat; descriptors and threads back when the clients
+are gone; where the server exports it, the event loop never blocked for longer than --blocked. Stated: the searches' p95.
 
 Writes soak.csv (a line each second), soak.png and soak.json to --out. Exit 1 when anything was broken.
 """
@@ -79,6 +79,16 @@ def growth(rows: list[Sample], after: float) -> tuple[float, float]:
     early = [row.rss_mb for row in rows if abs(row.seconds - after) <= 5]
     late = [row.rss_mb for row in rows if row.seconds >= rows[-1].seconds - 10]
     return median(early), median(late)
+
+
+def slope(rows: list[Sample], after: float) -> float:
+    """Least squares of RSS over time from `after` on, as a share of its median, a minute: a leak that the swings of
+    single seconds hide."""
+    from numpy import polyfit
+
+    late = [row for row in rows if row.seconds >= after]
+    a_minute = polyfit([row.seconds / 60 for row in late], [row.rss_mb for row in late], 1)[0]
+    return float(a_minute) / median(row.rss_mb for row in late)
 
 
 def settled(server: StartedServer, before: Sample, seconds: float = 30.0) -> Sample:
@@ -164,7 +174,7 @@ def checks(
     """(what, bound, reached, kept); None: stated only."""
     minute = min(60.0, args.seconds / 3)
     start, end = growth(rows, minute)
-    change = end / start - 1
+    change, steep = end / start - 1, slope(rows, minute)
     most = before.threads + min(32, (os.cpu_count() or 1) + 4)  # asyncio's own pool of threads grows as it is used
     p95 = percentile(crowd.searches, 95) * 1000 if crowd.searches else 0.0
     shown = "not exported" if blocked is None else f"{blocked * 1000:.0f} ms"
@@ -173,6 +183,7 @@ def checks(
         ("wrong answers", "0", str(dict(crowd.wrong) or 0), not crowd.wrong),
         (f"RSS after {minute:.0f} s, at the end, MB", "", f"{start:.0f}, {end:.0f}", None),
         ("growth", f"<= {GROWTH:.0%}", f"{change:+.1%}", change <= GROWTH),
+        ("slope a minute after that", f"<= {args.slope:.1%}", f"{steep:+.2%}", steep <= args.slope),
         ("descriptors before, after", "back", f"{before.descriptors}, {after.descriptors}",
          after.descriptors <= before.descriptors),
         ("threads before, after", f"<= {most}", f"{before.threads}, {after.threads}", after.threads <= most),
@@ -193,6 +204,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pool", type=int, default=1_500, help="different texts (1500)")
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--blocked", type=float, default=0.05, metavar="S", help="bound of the event loop (0.05)")
+    parser.add_argument("--slope", type=float, default=0.005, help="bound of RSS' slope, share a minute (0.005)")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[2] / "memory-bank")
     return parser.parse_args()
 
