@@ -10,7 +10,7 @@ grows afterwards is a leak and not the cache filling up, and most texts are comp
 
 Asked of it: every vector is its text's; no 5xx, no 429, every malformed request gets its own status; RSS at the end
 at most 5 % over its value after the first minute, and its slope flat; descriptors and threads back when the clients
-are gone; where the server exports it, the event loop never blocked for longer than --blocked. Stated: the searches' p95.
+are gone; where the server exports it, its loop never blocked for longer than --blocked. Stated: searches' p95.
 
 Writes soak.csv (a line each second), soak.png and soak.json to --out. Exit 1 when anything was broken.
 """
