@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -12,12 +13,15 @@ import pytest
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing import lexical, lexical_sync
+from embedserve.indexing.connection import Connection
 from embedserve.indexing.embedder import Embedder
+from embedserve.indexing.first import answer
 from embedserve.indexing.lexical import Lexicon, make_lexicon, open_lexicon
 from embedserve.indexing.lexical_sync import LexicalTask
 from embedserve.indexing.progress import Display
 from embedserve.indexing.qdrant import Qdrant
 from embedserve.indexing.report import Report
+from embedserve.indexing.search import Query
 from embedserve.indexing.store import Store
 from embedserve.indexing.sync import Indexer
 from embedserve.indexing.tokens import query_words
@@ -196,6 +200,27 @@ def test_a_damaged_file_is_made_again(file: str, workspace: Path, damage: bytes)
     assert content(file) == before
 
 
+def test_one_that_another_process_holds_is_not_taken_for_damaged(
+    file: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: whatever kept it from being read, a lock among it, it was deleted and made again."""
+    refresh(file, workspace)
+    before = content(file)
+    monkeypatch.setattr(lexical, "BUSY_SECONDS", 0.1)
+    inode = os.stat(file).st_ino
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("INSERT OR REPLACE INTO meta VALUES ('x', 'y')")
+        with pytest.raises(IndexingFailed, match="locked"):
+            open_lexicon(file)
+        with pytest.raises(IndexingFailed, match="locked"):
+            refresh(file, workspace)
+        other.execute("ROLLBACK")
+    assert os.stat(file).st_ino == inode
+    assert content(file) == before
+
+
 def test_damage_that_shows_only_when_it_is_read_is_mended(file: str, workspace: Path) -> None:
     for number in range(30):
         (workspace / f"n{number}.py").write_text(PYTHON * 5)
@@ -243,5 +268,29 @@ async def test_words_are_there_though_neither_service_nor_qdrant_answers(file: s
     assert opened is not None
     assert paths(opened, "load the cookies") == ["web/session.py"]
     opened.close()
+    await embedder.close()
+    await qdrant.close()
+
+
+async def test_a_search_that_meets_damage_makes_the_words_again_and_answers(
+    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: a page that was torn behind a whole header was a traceback of SQLite's at each search, for ever."""
+    nobody = "http://127.0.0.1:1"
+    where = Connection(nobody, nobody, home=str(tmp_path / "home"))
+    file = where.lexicon_path(str(workspace))
+    assert file
+    for number in range(30):
+        (workspace / f"n{number}.py").write_text(PYTHON * 5)
+    os.makedirs(os.path.dirname(file))
+    refresh(file, workspace)
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(Path(file).read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    Path(file).write_bytes(data)
+    embedder, qdrant = Embedder(nobody, patience=0), Qdrant(nobody)
+    found = await answer(where, Store(qdrant, str(workspace)), embedder, Query("load the cookies"))
+    assert "web/session.py" in [hit.path for hit in found.hits]
     await embedder.close()
     await qdrant.close()

@@ -6,6 +6,8 @@ import functools
 import io
 import json
 import os
+import random
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -121,6 +123,53 @@ def test_what_is_no_archive_is_said_and_leaves_nothing(tmp_path: Path, name: str
     with pytest.raises(IndexingFailed, match="is no archive that can be read"):
         obtain(str(tmp_path / name), str(tmp_path / "home"))
     assert os.listdir(tmp_path / "home" / "sources") == []
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tar.xz", "a.tar.bz2"])
+def test_an_archive_with_damage_anywhere_is_a_clear_error_and_the_old_folder_stays(tmp_path: Path, name: str) -> None:
+    """Regression: a flipped byte in a member was a traceback of zlib's or lzma's own exceptions."""
+    home, source, inside = str(tmp_path / "home"), tmp_path / name, tmp_path / "in"
+    inside.mkdir()
+    for number in range(3):
+        (inside / f"f{number}.py").write_text("".join(f"value_{number}_{i} = {i * 7919}\n" for i in range(400)))
+    kind = "zip" if name.endswith("zip") else name.rpartition(".")[2].replace("gz", "gztar").replace("xz", "xztar")
+    made = shutil.make_archive(str(tmp_path / "made"), kind.replace("bz2", "bztar"), inside)
+    shutil.copy(made, source)
+    folder = obtain(str(source), home)
+    before = names(folder)
+    whole, pick = source.read_bytes(), random.Random(4)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(pick.randrange(1, 4)):
+            damaged[pick.randrange(len(damaged))] ^= 1 << pick.randrange(8)
+        source.write_bytes(damaged[: pick.choice([len(damaged), len(damaged) // 2])])
+        try:
+            obtain(str(source), home)
+        except IndexingFailed:
+            assert names(folder) == before
+        else:  # damage that shows nowhere
+            before = names(folder)
+    assert {entry for entry in os.listdir(tmp_path / "home" / "sources") if entry.startswith(".")} == set()
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a.tar"
+    with tarfile.open(source, "w") as tar:
+        tar.add(__file__, "a/one.py")
+    folder = obtain(str(source), str(tmp_path / "home"))
+    with tarfile.open(source, "w") as tar:
+        tar.add(__file__, "a/two.py")
+    rename = os.rename
+
+    def refused(old: str, new: str) -> None:
+        if new == folder and ".unpack-" in old:
+            raise PermissionError(13, "Permission denied")
+        rename(old, new)
+
+    monkeypatch.setattr("embedserve.indexing.obtain.os.rename", refused)
+    with pytest.raises(IndexingFailed, match="Permission denied"):
+        obtain(str(source), str(tmp_path / "home"))
+    assert names(folder) == ["one.py"]
 
 
 @pytest.fixture

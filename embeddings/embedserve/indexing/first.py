@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.connection import Connection
-from embedserve.indexing.lexical import Lexicon, open_lexicon
+from embedserve.indexing.lexical import Lexicon, drop_lexicon, is_damage, open_lexicon
 from embedserve.indexing.search import Answer, Query, find
 from embedserve.indexing.store import Store
 
@@ -33,16 +34,30 @@ async def answer(
 ) -> Answer:
     """The answer to a question, from whatever there is or can be had in a second. `make`: how `index_words` is
     called; None: directly. Raises IndexingFailed."""
-    lexicon, note = await _lexicon(where, store.workspace, embedder, make or _directly)
-    try:
-        found = await find(store, embedder, query, lexicon)
-    finally:
-        if lexicon:
-            lexicon.close()
+    found, note = await _found(where, store, embedder, query, make or _directly)
     notes = [note] if note else []
     if found.missing and not query.by_words:
         notes.append(await _vectors(where, store.workspace, embedder))
     return replace(found, notes=[*notes, *found.notes])
+
+
+async def _found(
+    where: Connection, store: Store, embedder: Embedder | LightEmbedder, query: Query, make: Maker
+) -> tuple[Answer, str]:
+    """The answer, and what to say of the words. A lexical index whose damage shows now is made again, once."""
+    for is_last in (False, True):
+        lexicon, note = await _lexicon(where, store.workspace, embedder, make)
+        try:
+            return await find(store, embedder, query, lexicon), note
+        except sqlite3.DatabaseError as error:
+            assert lexicon
+            if is_last or not is_damage(error):
+                raise IndexingFailed(f"the lexical index {lexicon.path} cannot be read: {error}") from None
+            drop_lexicon(lexicon.path)
+        finally:
+            if lexicon:
+                lexicon.close()
+    raise AssertionError
 
 
 async def workspace_of(where: Connection, store: Store, given: bool) -> str:
@@ -63,7 +78,11 @@ async def _lexicon(
     path = where.lexicon_path(workspace)
     if path is None:
         return None, ""
-    if lexicon := open_lexicon(path):
+    try:
+        lexicon = open_lexicon(path)
+    except IndexingFailed as error:
+        return None, f"words were not looked for: {error.message}"
+    if lexicon:
         return lexicon, ""
     if not os.path.isdir(workspace):
         return None, ""  # Qdrant may still know it

@@ -256,17 +256,31 @@ def lexicon_path(home: str, collection: str) -> str:
 
 
 def open_lexicon(path: str) -> Lexicon | None:
-    """For reading; None: there is none, or none of this version."""
+    """For reading; None: there is none, or no whole one of this version. IndexingFailed: it cannot be read now."""
     if not os.path.isfile(path):
         return None
+    db = None
     try:
         db = _connect(path)
         if db.execute("PRAGMA user_version").fetchone()[0] == _version():
             return Lexicon(db, path)
-        db.close()
-    except sqlite3.DatabaseError:
-        pass  # damaged: it is made again by who writes
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            _close(db)
+            raise IndexingFailed(f"the lexical index {path} cannot be read now: {error}") from None
+    _close(db)
     return None
+
+
+def is_damage(error: sqlite3.DatabaseError) -> bool:
+    """The file is no database or a torn one, so it is made again by who writes. A locked one, a disk that fails and
+    open files that ran out are none."""
+    return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+def _close(db: sqlite3.Connection | None) -> None:
+    if db is not None:
+        db.close()
 
 
 def make_lexicon(path: str) -> Lexicon:
@@ -277,18 +291,25 @@ def make_lexicon(path: str) -> Lexicon:
             return lexicon
         drop_lexicon(path)
         db = _connect(path)
-        with contextlib.closing(db.cursor()) as cursor:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute("BEGIN EXCLUSIVE")
-            if cursor.execute("PRAGMA user_version").fetchone()[0] != _version():  # another process was not faster
-                for statement in (*_TABLES.split(";\n"), _words_table()):
-                    cursor.execute(statement)
-                cursor.execute(f"PRAGMA user_version = {_version()}")
-            cursor.execute("COMMIT")
+        try:
+            _make_tables(db)
+        except BaseException:
+            db.close()
+            raise
         return Lexicon(db, path)
     except (OSError, sqlite3.Error) as error:
         hint = "; this Python's SQLite has no full-text search (FTS5)" if "fts5" in str(error) else ""
         raise IndexingFailed(f"the lexical index {path} cannot be written: {error}{hint}") from None
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("BEGIN EXCLUSIVE")
+    if db.execute("PRAGMA user_version").fetchone()[0] != _version():  # another process was not faster
+        for statement in (*_TABLES.split(";\n"), _words_table()):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {_version()}")
+    db.execute("COMMIT")
 
 
 def drop_lexicon(path: str) -> bool:
@@ -302,7 +323,11 @@ def drop_lexicon(path: str) -> bool:
 
 def _connect(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA synchronous = NORMAL")
+    try:
+        db.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.chunk import CHUNKER, TEXT_FORM, chunk_text
 from embedserve.indexing.cutters import in_parallel
-from embedserve.indexing.lexical import FileStamp, Lexicon, Row, drop_lexicon, make_lexicon, row_of
+from embedserve.indexing.lexical import FileStamp, Lexicon, Row, drop_lexicon, is_damage, make_lexicon, row_of
 from embedserve.indexing.load import file_digest, load, read_bytes
 from embedserve.indexing.text import MAX_CHARS
 from embedserve.indexing.walk import Found, Walk
@@ -88,10 +88,10 @@ class LexicalTask:
         """`found`: the files of the walk of `only`. Raises IndexingFailed where it cannot be written."""
         try:
             return self._run(found, only)
-        except sqlite3.OperationalError as error:  # no space, locked, read-only
-            raise IndexingFailed(f"the lexical index {self.path} cannot be written: {error}") from None
-        except sqlite3.DatabaseError:
-            drop_lexicon(self.path)  # damaged, and all of it can be made again
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):  # no space, locked, read-only
+                raise IndexingFailed(f"the lexical index {self.path} cannot be written: {error}") from None
+            drop_lexicon(self.path)  # all of it can be made again
         try:
             return self._run(found, only)
         except sqlite3.Error as error:

@@ -10,13 +10,16 @@ its bytes have changed. Only ordinary files are unpacked, below the folder, up t
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import re
 import shutil
+import struct
 import subprocess
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO
@@ -28,6 +31,10 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip", ".whl")
 MOST_BYTES = 4 * 2**30  # unpacked, or downloaded
 MOST_FILES = 500_000
 GIT_SECONDS = 1800.0
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(ValueError, RuntimeError, NotImplementedError, IndexError, struct.error),
+)
 _GIT_URL = re.compile(r"(?:https?|ssh|git|file)://.+|[\w.-]+@[\w.-]+:.+")
 
 
@@ -136,7 +143,7 @@ def _unpack(file: IO[bytes], source: str, folder: str) -> None:
     file.seek(0)
     digest = hashed.hexdigest()
     note = folder + ".sha256"
-    if os.path.isdir(folder) and os.path.exists(note) and open(note).read() == digest:  # noqa: SIM115
+    if os.path.isdir(folder) and _noted(note) == digest:
         return
     fresh = tempfile.mkdtemp(dir=os.path.dirname(folder), prefix=".unpack-")
     try:
@@ -148,6 +155,14 @@ def _unpack(file: IO[bytes], source: str, folder: str) -> None:
             written.write(digest)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _noted(note: str) -> str:
+    try:
+        with open(note) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def _write_members(file: IO[bytes], source: str, folder: str) -> None:
@@ -167,7 +182,7 @@ def _write_members(file: IO[bytes], source: str, folder: str) -> None:
                     if left < 0:
                         raise IndexingFailed(f"{shown(source)} is over {MOST_BYTES >> 30} GiB when unpacked")
                     out.write(part)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise IndexingFailed(f"{shown(source)} is no archive that can be read: {error}") from None
     if not count:
         raise IndexingFailed(f"{shown(source)} is empty")
@@ -202,9 +217,14 @@ def _put_in_place(fresh: str, folder: str) -> None:
     """`fresh` becomes `folder`; what was there goes when the new one is there."""
     old = tempfile.mkdtemp(dir=os.path.dirname(folder), prefix=".old-")
     try:
+        os.chmod(fresh, 0o755)
         if os.path.isdir(folder):
             os.rename(folder, os.path.join(old, "folder"))
-        os.rename(fresh, folder)
-        os.chmod(folder, 0o755)
+        try:
+            os.rename(fresh, folder)
+        except BaseException:
+            if os.path.isdir(os.path.join(old, "folder")):
+                os.rename(os.path.join(old, "folder"), folder)
+            raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

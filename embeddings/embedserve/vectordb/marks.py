@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 MARK = ".embedserve-qdrant"
 META = "meta.json"
+# What a killed process may leave in a storage's folder, or in one of its snapshots' folders.
+MAKING, UPLOADED, FETCHED = ".making-", ".uploaded-", ".fetched-"
 _TEXT = b"This folder belongs to the embedded Qdrant of embedserve, which may remove it.\n"
 _META_FIELDS = {"name", "config", "indexes", "generation"}
 _COLLECTION = re.compile(r"[0-9a-f]{32}")
@@ -97,6 +99,18 @@ def remove(folder: Path, why: str) -> None:
             _remove_entry(entry)
     (folder / MARK).unlink(missing_ok=True)
     folder.rmdir()
+
+
+def clear_leftovers(storage: Path, snapshots: Path) -> None:
+    """Remove the unfinished files of a process that was killed. Blocking; call it with the storage's lock held."""
+    left = [one for prefix in (UPLOADED, FETCHED) for one in storage.glob(prefix + "*")]
+    left += list(snapshots.glob(f"*/{MAKING}*"))
+    for one in left:
+        log.info("removing %s: left by a process that was killed", one)
+        if one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one, ignore_errors=True)
+        else:
+            one.unlink(missing_ok=True)
 
 
 def remove_generation(folder: Path, why: str) -> None:

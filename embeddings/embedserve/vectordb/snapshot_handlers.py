@@ -13,13 +13,13 @@ import re
 import shutil
 import tarfile
 import tempfile
-import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
+import httpx
 import orjson
 from starlette.responses import FileResponse
 
@@ -28,14 +28,15 @@ from embedserve.vectordb.call import Call
 from embedserve.vectordb.collection import Collection
 from embedserve.vectordb.collection_handlers import check_name
 from embedserve.vectordb.errors import ApiError, format_error, wrong_input
-from embedserve.vectordb.files import check_space, replace_json
-from embedserve.vectordb.marks import GENERATION, MARK, META, remove
+from embedserve.vectordb.files import check_space, disk_size, replace_json
+from embedserve.vectordb.marks import FETCHED, GENERATION, MAKING, MARK, META, UPLOADED, remove
 from embedserve.vectordb.storage import Storage
 from embedserve.vectordb.threads import in_thread
 from embedserve.vectordb.upload import Upload
 
 _NAME = re.compile(r"[\w.-]{1,200}\.snapshot")
 _UNSAFE = re.compile(r"[^\w.-]")
+_FETCH_SECONDS = 60.0  # without a byte
 _SHARD = "0123456789abcdef"  # the shard's folder inside a snapshot
 _PRIORITIES = dict.fromkeys(("no_sync", "snapshot", "replica"))
 
@@ -61,19 +62,20 @@ async def create(storage: Storage, call: Call, _body: Any) -> Any:
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d-%H-%M-%S-%f")
     path = folder / f"{_UNSAFE.sub('_', collection.name)[:100]}-{now}.snapshot"
     await in_thread(folder.mkdir, parents=True, exist_ok=True)
-    work = Path(await in_thread(tempfile.mkdtemp, prefix=".making-", dir=folder))
+    work = Path(await in_thread(tempfile.mkdtemp, prefix=MAKING, dir=folder))
     try:
         meta = await collection.copy_to(work / _SHARD)
-        await in_thread(_pack, work, meta | {"generation": _SHARD}, path)
+        await in_thread(_pack, work, meta | {"generation": _SHARD}, path, storage.reserve)
     finally:
         await in_thread(shutil.rmtree, work, ignore_errors=True)
     return await in_thread(_shown, path)
 
 
-def _pack(work: Path, meta: dict[str, Any], path: Path) -> None:
+def _pack(work: Path, meta: dict[str, Any], path: Path, reserve: int) -> None:
     (work / MARK).touch()
     replace_json(work / META, meta)
-    part = path.with_suffix(".part")
+    part = work / "snapshot.part"
+    check_space(work, reserve + disk_size(work))
     with tarfile.open(part, "w") as tar:
         for name in (MARK, META, _SHARD):
             tar.add(work / name, name)
@@ -119,7 +121,12 @@ async def recover(storage: Storage, call: Call, body: Any) -> Any:
     one_of(fields.take("priority", str, "snapshot"), _PRIORITIES, "body.priority")
     key = fields.take("api_key", str)
     fields.done()
-    return await _restore(storage, call.name, partial(_unpack, storage, location, key, checksum))
+    local = _local(location)
+    if local is not None:
+        return await _restore(storage, call.name, partial(_unpack_file, storage, local, checksum))
+    with tempfile.NamedTemporaryFile(prefix=FETCHED, dir=storage.folder) as copy:
+        await _fetch(location, key, _Spaced(copy.file, storage))
+        return await _restore(storage, call.name, partial(_unpack_file, storage, Path(copy.name), checksum))
 
 
 async def upload(storage: Storage, call: Call, body: Any) -> Any:
@@ -128,7 +135,7 @@ async def upload(storage: Storage, call: Call, body: Any) -> Any:
     one_of(call.query.get("priority", "snapshot"), _PRIORITIES, "priority")
     if not isinstance(body, Upload):
         raise format_error("expected multipart/form-data with a file `snapshot`")
-    with tempfile.NamedTemporaryFile(prefix=".uploaded-", dir=storage.folder) as file:
+    with tempfile.NamedTemporaryFile(prefix=UPLOADED, dir=storage.folder) as file:
         await body.write_to(_Spaced(file.file, storage))  # type: ignore[arg-type]
         checksum = call.query.get("checksum")
         return await _restore(storage, call.name, partial(_unpack_file, storage, Path(file.name), checksum))
@@ -161,12 +168,6 @@ async def _restore(storage: Storage, alias: str, unpack: Callable[[str, Path], N
     return True
 
 
-def _unpack(storage: Storage, location: str, key: str | None, checksum: str | None, name: str, folder: Path) -> None:
-    with tempfile.NamedTemporaryFile(prefix=".fetched-", dir=storage.folder) as copy:
-        fetched = _fetch(storage, location, key, copy.file)
-        _unpack_file(storage, Path(copy.name) if fetched is None else fetched, checksum, name, folder)
-
-
 def _unpack_file(storage: Storage, path: Path, checksum: str | None, name: str, folder: Path) -> None:
     if checksum is not None and checksum != _sha256(path):
         raise wrong_input("Snapshot checksum mismatch: the file is not the one that was meant")
@@ -174,27 +175,37 @@ def _unpack_file(storage: Storage, path: Path, checksum: str | None, name: str, 
     _extract(path, name, folder)
 
 
-def _fetch(storage: Storage, location: str, key: str | None, copy: IO[bytes]) -> Path | None:
-    """The local file, or None once `copy` holds what lies at the URL."""
-    parts = urlsplit(location)
+def _local(location: str) -> Path | None:
+    """The file of a file:// URL, None for one of the web."""
+    try:
+        parts = urlsplit(location)
+    except ValueError as error:
+        raise wrong_input(f"the location of a snapshot is no URL: {error}") from None
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         path = Path(unquote(parts.path))
-        if not path.is_file():
+        if "\0" in str(path) or not path.is_file():
             raise wrong_input(f"there is no snapshot file {path}")
         return path
     if parts.scheme not in ("http", "https"):
         raise wrong_input("the location of a snapshot must be a file:// or http(s):// URL")
-    request = urllib.request.Request(location, headers={"api-key": key} if key else {})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            check_space(storage.folder, storage.reserve + int(reply.headers.get("Content-Length") or 0))
-            while block := reply.read(1 << 20):
-                check_space(storage.folder, storage.reserve)
-                copy.write(block)
-        copy.flush()
-    except OSError as error:
-        raise wrong_input(f"cannot fetch the snapshot: {error}") from None
     return None
+
+
+async def _fetch(location: str, key: str | None, copy: _Spaced) -> None:
+    """Write what lies at the URL. A server that is slow, or ends before the length it said, holds no thread."""
+    headers = {"accept-encoding": "identity"} | ({"api-key": key} if key else {})
+    try:
+        async with (
+            httpx.AsyncClient(timeout=_FETCH_SECONDS, follow_redirects=key is None) as client,
+            client.stream("GET", location, headers=headers) as reply,
+        ):
+            if not reply.is_success:
+                raise wrong_input(f"cannot fetch the snapshot: it answered {reply.status_code}")
+            async for block in reply.aiter_bytes(1 << 20):
+                await in_thread(copy.write, block)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        raise wrong_input(f"cannot fetch the snapshot: {error or type(error).__name__}") from None
+    await in_thread(copy.flush)
 
 
 def _is_ours(member: tarfile.TarInfo) -> bool:
@@ -209,7 +220,7 @@ def _extract(path: Path, name: str, folder: Path) -> None:
         "copy the points through the API, for example with qdrant-client's `migrate`)"
     )
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:  # never compressed: a small file would fill the disk
             names = set(tar.getnames())
             if not {MARK, META} <= names or not all(map(_is_ours, tar.getmembers())):
                 raise foreign

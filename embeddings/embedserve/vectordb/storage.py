@@ -29,7 +29,7 @@ from embedserve.errors import SetupError
 from embedserve.vectordb.aliases import Aliases
 from embedserve.vectordb.collection import Collection
 from embedserve.vectordb.errors import ApiError, already_exists, no_collection
-from embedserve.vectordb.marks import META, claim_storage, is_ours, mark, remove
+from embedserve.vectordb.marks import META, claim_storage, clear_leftovers, is_ours, mark, remove
 from embedserve.vectordb.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -61,25 +61,33 @@ class Storage:
         """Open every collection and start the housekeeping."""
         self._root.mkdir(exist_ok=True)
         await in_thread(self.aliases.load)
-        for folder in sorted(self._root.iterdir()):
+        await in_thread(clear_leftovers, self.folder, self.snapshots)
+        for folder in sorted(self._root.iterdir(), key=_settled):
             if not is_ours(folder):
                 log.warning("left alone, since it does not carry our mark: %s", folder)
             elif (folder / META).exists():
-                await in_thread(self._open_one, folder)
+                before = await in_thread(self._open_one, folder)
+                if before is not None:  # the process was killed between the two steps of a replacement
+                    log.warning("collection %s has two folders: the later one counts", before.name)
+                    await before.drop()
             else:
                 await in_thread(remove, folder, "a collection that was being made or deleted")
         self._housekeeper = asyncio.create_task(self._keep_house())
 
-    def _open_one(self, folder: Path) -> None:
+    def _open_one(self, folder: Path) -> Collection | None:
+        """Gives an earlier collection of the same name, whose place this one has taken."""
         name = folder.name
         try:
             meta = orjson.loads((folder / META).read_bytes())
             name = meta["name"]
-            self._collections[name] = Collection.open(folder, meta, self._reserve)
+            opened = Collection.open(folder, meta, self._reserve)
+            before, self._collections[name] = self._collections.get(name), opened
+            return before
         except Exception as error:
             why = f"its files in {folder} cannot be opened ({error}); delete it and index again"
             self._broken[name] = folder, why
             log.error("collection %s: %s", name, why)
+        return None
 
     async def close(self) -> None:
         """Stop building, flush and close everything, give the lock back."""
@@ -198,6 +206,14 @@ async def _survive(work: Any, what: str) -> None:
         await work
     except Exception as error:
         log.error("%s: %s", what, error)
+
+
+def _settled(folder: Path) -> int:
+    """When its meta.json was written: of two folders of one name the later one counts."""
+    try:
+        return (folder / META).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _due(collection: Collection, quiet: bool) -> bool:
