@@ -51,7 +51,10 @@ class Events:
     def wait(self) -> set[str]:
         """The changed paths, relative to the workspace, half a second after the first; none after ten seconds."""
         with self._waiting:
-            return self._wait()
+            changed = self._wait()
+            if self._closed.is_set() and self._notify is not None:
+                self._notify.close()  # `close` may not have waited for us
+            return changed
 
     def _wait(self) -> set[str]:
         assert self._notify is not None, "open() first"
