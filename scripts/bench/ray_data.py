@@ -180,7 +180,7 @@ def figures(reports: Sequence[Report], actors: int) -> dict[str, Any]:
 
 
 def say(what: str, found: dict[str, Any]) -> None:
-    shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
+    shown = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in found.items()}
     print(json.dumps({"what": what, **shown}), flush=True)
 
 

@@ -16,7 +16,7 @@ from qdrant_client import AsyncQdrantClient, models
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.copying import copy_index
-from embedserve.indexing.creating import Server, Wanted, body_of, create, notes, server
+from embedserve.indexing.creating import Server, Wanted, body_of, create, notes, server, shard_keys
 from embedserve.indexing.embedder import Embedder
 from embedserve.indexing.progress import Display
 from embedserve.indexing.qdrant import Qdrant
@@ -117,6 +117,18 @@ async def test_a_search_asks_all_repositories_some_or_one(
     }
     with pytest.raises(IndexingFailed, match="has no repository three"):
         await asked(SharedStore(qdrant, name, ("three",)), service, "cherry")
+
+
+async def test_a_name_is_found_where_it_is_defined_in_whichever_repository_however_many_use_it(
+    qdrant: Qdrant, service: EmbeddingStandIn, folders: tuple[Path, Path]
+) -> None:
+    uses = "".join(f"def use{n}(cherry):\n    return cherry, cherry, cherry, {n}\n\n\n" for n in range(150))
+    (folders[1] / "uses.py").write_text(uses)  # more than are looked at by meaning, and nearer
+    name = await made(qdrant)
+    for folder in folders:
+        await index(SharedStore(qdrant, name, (folder.name,), str(folder)), folder, service)
+    assert (await asked(SharedStore(qdrant, name), service, "cherry"))[0] == "one//cherry.py"
+    assert (await asked(SharedStore(qdrant, name, ("one",)), service, "cherry"))[0] == "cherry.py"
 
 
 async def test_what_one_repository_changes_leaves_the_other_alone(
@@ -294,6 +306,7 @@ async def test_every_body_for_a_cluster_is_one_that_qdrants_own_models_take() ->
         await store.mark(True, Recipe("m", 64))
         await store.records(["src"])
         await store.known(["0123"])
+        await store.defining(["f"], 5, "src", "python")
         await store.vectors([point])
         await store.status()
         seen = set()
@@ -339,6 +352,8 @@ def test_on_a_single_node_what_needs_a_cluster_is_left_out_and_said() -> None:
     assert "not a cluster: no shard keys, one replica" in note
     assert "needs 3 nodes" in note
     assert notes(wanted, Server(3), 3) == []
+    given = ((None, 1, Server(3)), (None, 50, Server(3)), (4, 50, Server(3)))
+    assert [shard_keys(*one) for one in given] == [6, 50, 4]
     assert "needs 9" in notes(wanted, Server(3), 9)[0]
 
 

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _create(args: argparse.Namespace) -> int:
-    from embedserve.indexing.creating import Wanted, create, notes, server
+    from embedserve.indexing.creating import Wanted, create, notes, server, shard_keys
     from embedserve.indexing.sizing import Need, sizing
 
     model, dimension = await _model(args)
@@ -79,7 +79,8 @@ async def _create(args: argparse.Namespace) -> int:
     client = connection(args).qdrant()
     try:
         told = await server(client)
-        wanted = Wanted(args.name, model, dimension, quantization, args.shards or found.shards, args.replicas)
+        shards = shard_keys(args.shards, found.shards, told)
+        wanted = Wanted(args.name, model, dimension, quantization, shards, args.replicas)
         for note in notes(wanted, told, found.nodes):
             print(f"embedserve collections: {note}", file=sys.stderr)
         if not (args.yes or _agreed()):

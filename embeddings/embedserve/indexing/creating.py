@@ -21,7 +21,7 @@ from embedserve.indexing.sizing import M
 
 EF_CONSTRUCT = 128
 IN_MEMORY = ("type", "record", "language")
-ON_DISK = ("path", "paths", "digest")  # as large as the texts' own number; asked for by exact value
+ON_DISK = ("path", "paths", "digest", "defines")  # as large as the texts' own number; asked for by exact value
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ def notes(wanted: Wanted, server: Server, nodes: int) -> list[str]:
     if nodes > server.peers:
         found.append(f"the cluster has {server.peers} nodes, and what is asked for needs {nodes}")
     return found
+
+
+def shard_keys(asked: int | None, sized: int, server: Server) -> int:
+    """How many: as asked, else by the sizing, and two a node at least, so that a node that is added can take one."""
+    return asked or max(sized, 2 * server.peers)
 
 
 def body_of(wanted: Wanted, server: Server) -> dict[str, Any]:

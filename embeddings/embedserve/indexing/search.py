@@ -157,10 +157,15 @@ def _add_by_words(pool: _Pool, lexicon: Lexicon, query: Query, prefix: str, lang
     name = language.name if language else None
     most = max(CANDIDATES, query.limit)
     pool.by_words = [pool.add(entry) for entry, _ in lexicon.find(query_words(query.text), most, prefix, name)]
-    called = called_names(query.text) | ({query.text.strip()} if len(query.text.split()) == 1 else set())
-    if called:
-        for entry in lexicon.defining(sorted(called), DEFINERS, prefix, name):
+    if called := _called(query):
+        for entry in lexicon.defining(called, DEFINERS, prefix, name):
             pool.add(entry)
+
+
+def _called(query: Query) -> list[str]:
+    """The names that the question is about."""
+    alone = {query.text.strip()} if len(query.text.split()) == 1 else set()
+    return sorted(called_names(query.text) | alone)
 
 
 async def _add_by_meaning(
@@ -172,6 +177,10 @@ async def _add_by_meaning(
     language: Language | None,
 ) -> Status:
     status = await indexed(store)
+    if not pool.entries and (called := _called(query)):
+        for point in await store.defining(called, DEFINERS, prefix, language.name if language else None):
+            if entry := of_payload(point["id"], point["payload"]):
+                pool.add(entry)
     if not embedder.dimension:
         await embedder.probe()
     vector = [float(x) for x in (await embedder.embed([query.text]))[0]]

@@ -145,6 +145,17 @@ class SharedStore(Store):
         found = [point for answer in answers for point in answer["points"]]
         return {str(point["payload"]["digest"]): point["vector"] for point in found}
 
+    async def defining(
+        self, names: Sequence[str], limit: int, path: str = "", language: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Chunks of any repository that is asked which define one of these names, as points."""
+        must = [match("type", "chunk"), {"key": "defines", "match": {"any": list(names)}}]
+        must += [match("paths", path)] if path else []
+        must += [match("language", language)] if language else []
+        body = {"filter": {"must": [*must, *self._within]}, "limit": limit, "with_payload": True, **self._routing}
+        found = await self.qdrant.call("POST", self._path("/points/scroll"), body)
+        return [self._read(point) for point in found["points"]]
+
     async def drop(self) -> bool:
         """Delete the repository from the collection; False: it was not there."""
         await self.open()

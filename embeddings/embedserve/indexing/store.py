@@ -234,6 +234,13 @@ class Store:
         scores = {self._own(str(point["id"])): float(point["score"]) for point in scored["points"]}
         return [self._read(point) for point in nearest["points"]], scores
 
+    async def defining(
+        self, names: Sequence[str], limit: int, path: str = "", language: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Chunks that define one of these names, where the store has an index of them: none here, as the lexical index
+        beside it has."""
+        return []
+
     async def with_text(self, text: str, most: int) -> AsyncIterator[dict[str, Any]]:
         """The payloads of up to `most` chunks whose text has `text`, or (where the store has a text index) its words:
         the caller looks again."""
