@@ -7,9 +7,9 @@
 #   qdrant   the vector database, port 6333
 #
 # Each runs either in Docker or natively (a process of its own from .venv). This file reads the command line;
-# lib/services.sh says what start, stop and status mean for any service, lib/docker.sh and lib/native.sh do it in
-# one runtime, lib/commands.sh runs embedserve's other commands there, lib/install.sh makes .venv, lib/lifecycle.sh
-# upgrades and removes, lib/common.sh holds settings, HTTP, ports and the lock.
+# lib/services.sh says what start and stop mean for any service, lib/looking.sh what status, logs and warmup show of it,
+# lib/docker.sh and lib/native.sh do it in one runtime, lib/commands.sh runs embedserve's other commands there,
+# lib/install.sh makes .venv, lib/lifecycle.sh upgrades and removes, lib/common.sh holds settings, HTTP, ports and the lock.
 #
 # Works with bash 3.2 (macOS), from any directory, through symlinks, with spaces in the path.
 set -u
@@ -31,6 +31,8 @@ ROOT=$(cd "$(dirname "$self")/.." && pwd -P) || exit 1
 . "$ROOT/scripts/lib/docker.sh"
 # shellcheck source=scripts/lib/services.sh
 . "$ROOT/scripts/lib/services.sh"
+# shellcheck source=scripts/lib/looking.sh
+. "$ROOT/scripts/lib/looking.sh"
 # shellcheck source=scripts/lib/commands.sh
 . "$ROOT/scripts/lib/commands.sh"
 # shellcheck source=scripts/lib/lifecycle.sh

@@ -100,6 +100,17 @@ def _vscode(reader: Reader, code: str) -> str:
     return out
 
 
+def _vscode_by_hand(reader: Reader, code: str) -> str:
+    user = reader.home / "by hand/.config/Code/User"
+    user.mkdir(parents=True)
+    out = reader.sh(code, HOME=str(reader.home / "by hand"))
+    tasks = (user / "tasks.json").read_text()
+    assert f'"command": "{ROOT}/scripts/manage.sh"' in tasks
+    assert tasks.count("${repo}") == 0
+    assert (user / "keybindings.json").read_bytes() == (ROOT / "vscode/keybindings.json").read_bytes()
+    return out
+
+
 def _snapshots(reader: Reader, code: str) -> str:
     """Its three lines, with the names that a reader would put in."""
     make, fetch, upload = reader.moved(code).splitlines()
@@ -184,6 +195,7 @@ JOURNEY: dict[str, Run] = {
     '{"mcpServers": {"embedserve"': _mcp_entry,
     '{"servers": {"embedserve"': _mcp_entry,
     "scripts/manage.sh vscode install": _vscode,
+    "vscode/tasks.json >": _vscode_by_hand,
     "/snapshots/upload": _snapshots,
     "scripts/manage.sh status": _as_written,  # the last one: it stops them
 }
