@@ -125,10 +125,12 @@ def test_the_nearest_of_all_does_not_give_way_to_other_files():
         ("how are routes matched", False),
         ("request context handling", False),
         ("set operations", False),
+        ("The files below a folder that no rule leaves out, in order", True),
+        ("how are the files below a folder that no rule leaves out found", False),
         ("", False),
     ],
 )
-def test_a_sentence_that_begins_with_a_verb_asks_for_one_function(question, one):
+def test_a_sentence_that_begins_with_a_verb_or_describes_at_length_asks_for_one_function(question, one):
     assert asks_for_one(question) is one
 
 

@@ -1,6 +1,7 @@
-"""A folder that was never indexed: its words now, its vectors behind.
+"""What a search does before it searches: words of what is new now, vectors behind.
 
-The words of a tree are read in a second or two, and searched at once. Vectors take as long as the model does; they are
+The words of a tree that was never indexed are read in a second or two, and searched at once; those of a few changed
+files in less (`fresh.py`). Vectors take as long as the model does; they are
 made by `embedserve index` in a process of its own that outlives the search.
 """
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.connection import Connection
+from embedserve.indexing.fresh import behind, counted, freshen
 from embedserve.indexing.lexical import Lexicon, drop_lexicon, is_damage, open_lexicon
 from embedserve.indexing.search import Answer, Query, find
 from embedserve.indexing.store import Store
@@ -25,16 +27,16 @@ if TYPE_CHECKING:
     from embedserve.indexing.embedder import Embedder
     from embedserve.indexing.rest import LightEmbedder
 
-Maker = Callable[[str, str, int | None], Awaitable[str]]
+Runner = Callable[..., Awaitable[str]]
 STALE_SECONDS = 6 * 3600.0  # a note of a process that is older may be of another one with the same number
 
 
 async def answer(
-    where: Connection, store: Store, embedder: Embedder | LightEmbedder, query: Query, make: Maker | None = None
+    where: Connection, store: Store, embedder: Embedder | LightEmbedder, query: Query, run: Runner | None = None
 ) -> Answer:
-    """The answer to a question, from whatever there is or can be had in a second. `make`: how `index_words` is
-    called; None: directly. Raises IndexingFailed."""
-    found, note = await _found(where, store, embedder, query, make or _directly)
+    """The answer to a question, from whatever there is or can be had in a second. `run`: calls a function that reads
+    files, as `run(function, *arguments)`; None: directly. Raises IndexingFailed."""
+    found, note = await _found(where, store, embedder, query, run or _directly)
     notes = [note] if note else []
     if found.missing and not query.by_words:
         notes.append(await _vectors(where, store.workspace, embedder))
@@ -42,13 +44,17 @@ async def answer(
 
 
 async def _found(
-    where: Connection, store: Store, embedder: Embedder | LightEmbedder, query: Query, make: Maker
+    where: Connection, store: Store, embedder: Embedder | LightEmbedder, query: Query, run: Runner
 ) -> tuple[Answer, str]:
     """The answer, and what to say of the words. A lexical index whose damage shows now is made again, once."""
     for is_last in (False, True):
-        lexicon, note = await _lexicon(where, store.workspace, embedder, make)
+        lexicon, note = await _lexicon(where, store.workspace, embedder, run)
         try:
-            return await find(store, embedder, query, lexicon), note
+            found = await find(store, embedder, query, lexicon)
+            if lexicon and found.embedded and not query.by_words and (late := behind(lexicon)):
+                said = f"{counted(late)} changed since vectors were made, found by words"
+                found = replace(found, notes=[f"{said}: embedserve index {store.workspace}", *found.notes])
+            return found, note
         except sqlite3.DatabaseError as error:
             assert lexicon
             if is_last or not is_damage(error):
@@ -72,9 +78,10 @@ async def workspace_of(where: Connection, store: Store, given: bool) -> str:
 
 
 async def _lexicon(
-    where: Connection, workspace: str, embedder: Embedder | LightEmbedder, make: Maker
+    where: Connection, workspace: str, embedder: Embedder | LightEmbedder, run: Runner
 ) -> tuple[Lexicon | None, str]:
-    """The workspace's lexical index, made now where there is none; and what to say of that."""
+    """The workspace's lexical index, made now where there is none, and with what has changed since; and what to say of
+    that."""
     path = where.lexicon_path(workspace)
     if path is None:
         return None, ""
@@ -83,15 +90,17 @@ async def _lexicon(
     except IndexingFailed as error:
         return None, f"words were not looked for: {error.message}"
     if lexicon:
-        return lexicon, ""
+        lexicon.close()
+        note = await run(freshen, path, workspace)
+        return open_lexicon(path), note
     if not os.path.isdir(workspace):
         return None, ""  # Qdrant may still know it
-    note = await make(path, workspace, await embedder.told_window())
+    note = await run(index_words, path, workspace, await embedder.told_window())
     return open_lexicon(path), note
 
 
-async def _directly(path: str, workspace: str, window: int | None) -> str:
-    return index_words(path, workspace, window)
+async def _directly(function: Callable[..., str], *arguments: object) -> str:
+    return function(*arguments)
 
 
 async def _vectors(where: Connection, workspace: str, embedder: Embedder | LightEmbedder) -> str:

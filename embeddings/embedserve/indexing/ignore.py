@@ -28,13 +28,15 @@ IGNORED_TAILS = ("target/dependency", "build/dependencies")
 
 class Chosen:
     """What a command was asked for, in the syntax of .gitignore. Nothing in `include` means everything; what
-    `exclude` matches is left out of it. Raises SetupError for what can match nothing."""
+    `exclude` matches is left out of it. `given`: both, to be kept; {} for nothing. Raises SetupError for what can match
+    nothing."""
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         for option, patterns in (("--include", include), ("--exclude", exclude)):
             for pattern in patterns:
                 if parsed(pattern) is None:
                     raise SetupError(f"{option} {pattern!r} can match nothing; give patterns as in .gitignore")
+        self.given = {"include": list(include), "exclude": list(exclude)} if include or exclude else {}
         self._include, self._exclude = Patterns(include), Patterns(exclude)
 
     def leaves_out(self, relative: str, is_folder: bool) -> str | None:

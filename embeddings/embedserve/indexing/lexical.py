@@ -80,6 +80,10 @@ class Lexicon:
     def close(self) -> None:
         self._db.close()
 
+    def wait_for_others(self, seconds: float) -> None:
+        """How long a write waits for another writer."""
+        self._db.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
     # --- what is stored ------------------------------------------------------------------------------
 
     def meta(self, name: str) -> str | None:

@@ -12,12 +12,21 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.chunk import CHUNKER, TEXT_FORM, chunk_text
 from embedserve.indexing.cutters import in_parallel
-from embedserve.indexing.lexical import FileStamp, Lexicon, Row, drop_lexicon, is_damage, make_lexicon, row_of
+from embedserve.indexing.lexical import (
+    BUSY_SECONDS,
+    FileStamp,
+    Lexicon,
+    Row,
+    drop_lexicon,
+    is_damage,
+    make_lexicon,
+    row_of,
+)
 from embedserve.indexing.load import file_digest, load, read_bytes
 from embedserve.indexing.text import MAX_CHARS
 from embedserve.indexing.walk import Found, Walk
@@ -30,12 +39,13 @@ SETTLED_SECONDS = 2.0  # younger files may change again without another time
 @dataclass
 class Refreshed:
     """`window`: that files are cut for. `changed`: files that were cut; `gone`: files that were taken out; `chunks`: of
-    the changed files."""
+    the changed files; `touched`: the paths of both."""
 
     window: int = 0
     changed: int = 0
     gone: int = 0
     chunks: int = 0
+    touched: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,9 @@ def known_window(lexicon: Lexicon) -> int | None:
 @dataclass(frozen=True)
 class LexicalTask:
     """How one lexical index is brought up to date. `path`: of its file. `walk`: gives the files of the workspace, or
-    those under some paths. `window`: of `fitted`; None: not known, so that of the last time counts."""
+    those under some paths. `window`: of `fitted`; None: not known, so that of the last time counts.
+    `chosen`: `Chosen.given` as JSON, "" for everything; None: as it was. `patience`: seconds to wait for another that
+    writes."""
 
     path: str
     workspace: str
@@ -83,6 +95,8 @@ class LexicalTask:
     window: int | None = None
     stop: threading.Event | None = None
     advance: Callable[[str], None] = lambda _path: None
+    chosen: str | None = None
+    patience: float = BUSY_SECONDS
 
     def run(self, found: Walk, only: set[str] | None = None) -> Refreshed:
         """`found`: the files of the walk of `only`. Raises IndexingFailed where it cannot be written."""
@@ -99,6 +113,9 @@ class LexicalTask:
 
     def _run(self, found: Walk, only: set[str] | None) -> Refreshed:
         with contextlib.closing(make_lexicon(self.path)) as lexicon:
+            lexicon.wait_for_others(self.patience)
+            if self.chosen is not None and self.chosen != (lexicon.meta("chosen") or ""):
+                lexicon.set_meta(chosen=self.chosen)
             window = known_window(lexicon) or 0 if self.window is None else self.window
             whole = lexicon.meta("complete") is not None and lexicon.meta("cutting") == cutting_key(window)
             if only is not None and not whole:
@@ -193,6 +210,7 @@ def _write(lexicon: Lexicon, looked: Sequence[_Looked], done: Refreshed) -> None
             else:
                 lexicon.put(file.stamp, file.rows)
                 done.changed += 1
+                done.touched.add(file.path)
                 done.chunks += len(file.rows)
 
 
@@ -212,6 +230,7 @@ def _take_out(
             for path in gone:
                 lexicon.remove(path)
     done.gone = len(gone)
+    done.touched.update(gone)
 
 
 def _below(path: str, roots: Iterable[str]) -> bool:

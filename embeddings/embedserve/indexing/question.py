@@ -1,8 +1,9 @@
 """What kind of question it is: one that says what one function does, or one about a topic.
 
 "Return the largest of the sizes" looks for one function; "session management" and "how routes are matched" for a file
-and what belongs to it. English only: the first word decides, an imperative as it begins a doc comment. Words that as
-often begin a topic (request, cache, test) are none. Pure; it knows no index.
+and what belongs to it. The first word decides, an imperative as it begins a doc comment (English only; words that as
+often begin a topic, such as request, cache, test, are none), and the length: a long sentence that is no "how" or
+"where" describes something single. Pure; it knows no index.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 LEAST_WORDS = 3  # shorter ones are names and topics
+LONG = 10  # words of a description
+
+_ASKS = {"how", "what", "where", "when", "which", "why", "who", "whose", "is", "are", "does", "do", "did", "can"}
 
 _VERBS_TEXT = """
 accept add adjust allow append apply assert assign attach begin bind build calculate cancel choose clean clear clone
@@ -28,10 +32,13 @@ _VERBS = frozenset(_VERBS_TEXT.split())
 
 @lru_cache(maxsize=16)
 def asks_for_one(question: str) -> bool:
-    """Whether it says what one function does: it begins with a verb, also in the third person ("returns")."""
+    """Whether it says what one function does: it begins with a verb, also in the third person ("returns"), or is long
+    and no question about a topic."""
     given = question.lower().split()
-    if len(given) < LEAST_WORDS:
+    if len(given) < LEAST_WORDS or given[0] in _ASKS:
         return False
+    if len(given) >= LONG:
+        return True
     first = given[0].rstrip(".,:;")
     forms = {first, first.removesuffix("s"), first.removesuffix("es"), first.removesuffix("ies") + "y"}
     return not _VERBS.isdisjoint(forms)

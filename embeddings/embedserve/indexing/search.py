@@ -128,7 +128,7 @@ async def find(store: Store, embedder: Embedder | LightEmbedder, query: Query, l
     try:
         if query.by_words:
             raise IndexingFailed("no model was asked")
-        status = await _add_by_meaning(pool, store, embedder, query, prefix, language)
+        status = await _add_by_meaning(pool, store, embedder, query, prefix, language, lexicon)
         embedded = min(1.0, status.points / max(lexicon.count(), 1)) if lexicon else 1.0
         if status.complete is False and embedded >= NEARLY_ALL:
             notes.append("indexing is not complete: there may be more")
@@ -175,6 +175,7 @@ async def _add_by_meaning(
     query: Query,
     prefix: str,
     language: Language | None,
+    lexicon: Lexicon | None,
 ) -> Status:
     status = await indexed(store)
     if not pool.entries and (called := _called(query)):
@@ -190,12 +191,21 @@ async def _add_by_meaning(
     nearest, scores = await store.nearest(vector, max(CANDIDATES, query.limit), query.min_score, prefix, name, known)
     pool.cosines = scores
     found = [(entry, float(p["score"])) for p in nearest if (entry := of_payload(p["id"], p["payload"]))]
+    if lexicon and status.recipe and lexicon.meta("complete") and lexicon.meta("cutting") == status.recipe.cutting:
+        found = _as_they_are(found, lexicon)
     # Equal cosines (a text that is there several times) come in the order of the files: the first of them is shown.
     found.sort(key=lambda pair: (-pair[1], pair[0].path, pair[0].start_line))
     for entry, score in found:
         pool.cosines[entry.point] = score
         pool.by_meaning.append(pool.add(entry))
     return status
+
+
+def _as_they_are(found: list[tuple[Entry, float]], lexicon: Lexicon) -> list[tuple[Entry, float]]:
+    """Without chunks whose text no file has any more, and with the lines of today: the lexical index is brought up to
+    date before a search, vectors are not."""
+    here = lexicon.by_points([entry.point for entry, _ in found])
+    return [(here[entry.point], score) for entry, score in found if entry.point in here]
 
 
 def _ranked(pool: _Pool, query: Query, lexicon: Lexicon | None) -> list[Ranked]:

@@ -34,6 +34,11 @@ class Recipe:
         """Part of every file's digest: what decides how a file is cut."""
         return f"{self.max_tokens}/{self.schema}/{self.chunker}/{self.text_form}"
 
+    @property
+    def cutting(self) -> str:
+        """What decides the points of a file, as the lexical index notes it."""
+        return f"{self.max_tokens}/{self.chunker}/{self.text_form}"
+
 
 @dataclass(frozen=True)
 class Status:

@@ -16,6 +16,7 @@ could not be read are kept.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ from typing import Any
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.daemon import in_daemon_thread
 from embedserve.indexing.embedder import Embedder
+from embedserve.indexing.fresh import caught_up
 from embedserve.indexing.ignore import Chosen
 from embedserve.indexing.lexical_sync import LexicalTask, fitted
 from embedserve.indexing.pipeline import Pipeline
@@ -87,6 +89,7 @@ class Indexer:
         try:
             await self._write(report, await self.plan(report, changed))
             report.complete = True
+            caught_up(self.lexicon)
         finally:
             self._stop.set()
             report.seconds = time.monotonic() - began
@@ -134,7 +137,8 @@ class Indexer:
             return window
         began = time.monotonic()
         self.display.start("reading words", len(found.files))
-        task = LexicalTask(self.lexicon, self.store.workspace, self._walk, window, self._stop, self._read)
+        chosen = json.dumps(self.chosen.given) if self.chosen and self.chosen.given else ""
+        task = LexicalTask(self.lexicon, self.store.workspace, self._walk, window, self._stop, self._read, chosen)
         try:
             refreshed = await in_daemon_thread(task.run, found, changed)
         except IndexingFailed as error:

@@ -15,7 +15,7 @@ from embedserve.errors import IndexingFailed
 from embedserve.indexing.connection import Connection
 from embedserve.indexing.daemon import in_daemon_thread
 from embedserve.indexing.embedder import Embedder
-from embedserve.indexing.first import answer, index_words, workspace_of
+from embedserve.indexing.first import answer, workspace_of
 from embedserve.indexing.search import Answer, Query, find
 from embedserve.indexing.several import asked_in, holder, merged
 from embedserve.indexing.shared import split_path
@@ -95,14 +95,11 @@ class Opener:
         return merged(answers, query.limit)
 
     async def _answer(self, query: Query) -> Answer:
-        async def make(path: str, workspace: str, window: int | None) -> str:
-            return await in_daemon_thread(index_words, path, workspace, window)
-
         async with self.open() as (store, embedder):
             if self.connection.collection:
                 return await find(store, embedder, query, None)
             store.to(await workspace_of(self.connection, store, not self.nearest))
-            return await answer(self.connection, store, embedder, query, make)
+            return await answer(self.connection, store, embedder, query, in_daemon_thread)
 
 
 def checked(name: str, value: int, least: int, most: int) -> int:
