@@ -86,13 +86,12 @@ async def _lexicon(
     if path is None:
         return None, ""
     try:
-        lexicon = open_lexicon(path)
+        if lexicon := open_lexicon(path):
+            lexicon.close()
+            note = await run(freshen, path, workspace)
+            return open_lexicon(path), note
     except IndexingFailed as error:
         return None, f"words were not looked for: {error.message}"
-    if lexicon:
-        lexicon.close()
-        note = await run(freshen, path, workspace)
-        return open_lexicon(path), note
     if not os.path.isdir(workspace):
         return None, ""  # Qdrant may still know it
     note = await run(index_words, path, workspace, await embedder.told_window())

@@ -41,8 +41,8 @@ def freshen(path: str, workspace: str) -> str:
     nothing."""
     try:
         return _freshen(path, workspace)
-    except sqlite3.DatabaseError:
-        return ""  # whoever reads it next meets the damage, and mends it
+    except (IndexingFailed, sqlite3.DatabaseError):
+        return ""  # locked, or damaged: whoever reads it next meets that, and says it or mends it
 
 
 def _freshen(path: str, workspace: str) -> str:
@@ -67,12 +67,13 @@ def behind(lexicon: Lexicon) -> int:
 
 
 def caught_up(path: str | None) -> None:
-    """All files have the vectors of what they hold."""
-    lexicon = open_lexicon(path) if path else None
-    if lexicon:
-        with contextlib.closing(lexicon):
-            if lexicon.meta(BEHIND):
-                lexicon.set_meta(**{BEHIND: ""})
+    """All files have the vectors of what they hold. Where that cannot be noted, searches go on saying the opposite."""
+    with contextlib.suppress(IndexingFailed, sqlite3.Error):
+        lexicon = open_lexicon(path) if path else None
+        if lexicon:
+            with contextlib.closing(lexicon):
+                if lexicon.meta(BEHIND):
+                    lexicon.set_meta(**{BEHIND: ""})
 
 
 def _look(workspace: str, known: dict[str, FileStamp], chosen: str | None) -> _Looked:
@@ -135,7 +136,7 @@ def _read(path: str, workspace: str, again: set[str], chosen: str | None) -> str
         return "" if "locked" in error.message else error.message
     lexicon = open_lexicon(path)
     if lexicon and done.touched:
-        with contextlib.closing(lexicon), contextlib.suppress(Exception):
+        with contextlib.closing(lexicon), contextlib.suppress(sqlite3.Error):
             before = json.loads(lexicon.meta(BEHIND) or "[]")
             lexicon.set_meta(**{BEHIND: json.dumps(sorted({*before, *done.touched}))})
     return ""
