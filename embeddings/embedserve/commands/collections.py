@@ -94,11 +94,13 @@ async def _create(args: argparse.Namespace) -> int:
 
 
 def _show(name: str, model: str, need: Need, found: Sizing) -> None:
+    from embedserve.indexing.sizing import shown_bytes
+
     print(f"{name}: {need.chunks:,} chunks of {need.repositories:,} repositories, {model}")
     kind = need.quantization or "no"
     print(f"{need.dimension} dimensions, {kind} quantisation, {need.replicas} replica{'s' * (need.replicas > 1)}")
-    print(f"  memory  {found.ram / 1e9:12,.1f} GB")
-    print(f"  disk    {found.disk / 1e9:12,.1f} GB")
+    print(f"  memory  {shown_bytes(found.ram):>15}")
+    print(f"  disk    {shown_bytes(found.disk):>15}")
     ram, disk = need.node_ram / 2**30, need.node_disk / 2**30
     print(f"  nodes   {found.nodes:12,}    of {ram:,.0f} GiB memory and {disk:,.0f} GiB disk, filled to 80 %")
     print(f"  a month {found.cost}, or {found.nodes:,} x price of a node")

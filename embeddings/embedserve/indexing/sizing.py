@@ -51,7 +51,12 @@ class Sizing:
     @property
     def cost(self) -> str:
         """Of a month, as a formula over the prices of a gigabyte."""
-        return f"{self.ram / 1e9:,.1f} GB x price of RAM + {self.disk / 1e9:,.1f} GB x price of disk"
+        return f"{shown_bytes(self.ram)} x price of RAM + {shown_bytes(self.disk)} x price of disk"
+
+
+def shown_bytes(count: int) -> str:
+    """In GB, small ones in MB."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
 
 
 def sizing(need: Need) -> Sizing:
