@@ -125,7 +125,7 @@ def test_the_nearest_of_all_does_not_give_way_to_other_files():
         ("how are routes matched", False),
         ("request context handling", False),
         ("set operations", False),
-        ("The files below a folder that no rule leaves out, in order", True),
+        ("The files below a folder that no rule leaves out, in the order of names", True),
         ("how are the files below a folder that no rule leaves out found", False),
         ("", False),
     ],

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 LEAST_WORDS = 3  # shorter ones are names and topics
-LONG = 10  # words of a description
+LONG = 12  # words of a description
 
 _ASKS = {"how", "what", "where", "when", "which", "why", "who", "whose", "is", "are", "does", "do", "did", "can"}
 
