@@ -3,6 +3,8 @@
     embedserve qdrant & embedserve serve --model all-MiniLM-L6-v2 &
     python scripts/bench/search_bench.py QUESTIONS.json SOURCES [--repos a,b] [--command] [--no-index]
 
+`search_questions.json` beside this file is one QUESTIONS.json; it names the packages that have its sources.
+
 QUESTIONS.json: {"repos": [{"repo", "language", "queries": [{"query", "category", "targets": [{"path", "start_line"?,
 "end_line"?}]}]}]}; SOURCES holds a folder for each repo. Each is indexed first. Then one table: the whole search, and
 the same with one rule left out, by kind of question, by language, and by halves of the repositories (so that a rule
