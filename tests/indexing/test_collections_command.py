@@ -1,20 +1,28 @@
-"""`embedserve collections` and `--collection` as a person uses them: real processes, and an MCP session."""
+"""`embedserve collections` and `--collection` as a person uses them: whole commands, and an MCP session."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import httpx
 import pytest
 
+from embedserve.cli import main
 from support.embedding_standin import EmbeddingStandIn
-from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant
+from support.processes import clean_environment, embedded_qdrant
+
+with contextlib.suppress(ImportError):  # it keeps sys.stderr as it is when it is imported
+    import mcp.client.stdio  # noqa: F401
 
 FUNCTION = 'def {name}(value):\n    """Return what {name} makes of the value."""\n    return other_{name}(value) * 3\n'
 
@@ -38,9 +46,15 @@ class Team:
             (folder / f"{own}.py").write_text(FUNCTION.format(name=own))
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*EMBEDSERVE, *arguments, *self.options]
-        pipes = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
-        return subprocess.run(command, env=self.environment, timeout=120, check=False, **pipes)  # type: ignore[call-overload,no-any-return]
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch.object(sys, "stdin", io.StringIO()),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = main([*arguments, *self.options])
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     def create(self, *more: str) -> subprocess.CompletedProcess[str]:
         return self("collections", "create", self.name, "--repositories", "1000", "--chunks", "5_000_000", *more)
