@@ -12,10 +12,14 @@ import subprocess
 
 import pytest
 
+from support.home import move_home
+from support.workers import rank, scheduler, workers
+
 # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C tests would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+move_home()  # before a test or a library looks for its folder
 LEVEL = logging.getLogger().level
 
 
@@ -35,7 +39,18 @@ def _log_as_if_no_test_had_run_before():
             root.removeHandler(handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    return workers()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return scheduler(config, log) if config.getoption("dist") == "load" else None
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: rank(item.nodeid))
     asked = config.getoption("markexpr")
     everything = bool(os.environ.get("CI"))
     no_engine = "" if not any(item.get_closest_marker("docker") for item in items) else _no_engine()

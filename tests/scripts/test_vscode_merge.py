@@ -534,7 +534,8 @@ def test_the_parser_reads_what_json_writes(value):
 def test_it_runs_on_python_3_8_with_the_standard_library_alone(tmp_path):
     for path in (SCRIPTS / "vscode_merge.py", SCRIPTS / "vscode_user.py", Path(jsonc.__file__)):
         ast.parse(path.read_text(), feature_version=(3, 8))
-    old = [p for p in (Path.home() / ".pyenv/versions").glob("3.8.*/bin/python") if p.exists()]
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    old = [p for p in versions.glob("3.8.*/bin/python") if p.exists()]
     for python in old or [sys.executable]:
         assert subprocess.run([python, "-I", "-S", "-c", "pass"]).returncode == 0
         assert run(tmp_path, "install", python=str(python)).returncode == 0

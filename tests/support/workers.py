@@ -1,0 +1,44 @@
+"""How the tests are spread over the workers of pytest-xdist. Knows no test, only where tests lie.
+
+A file stays on one worker, as its tests share servers; what uses the one Docker Engine, with its fixed names, stays
+together; files that are long come first, so that no worker is left alone with one at the end.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+ENGINE = ("tests/docker/", "tests/scaling/test_manifests.py")
+# Files whose tests share nothing: each test may go to any worker.
+APART = ("tests/scripts/test_manage_native.py", "tests/scripts/test_manage_life.py")
+LONG = ("tests/docker/", "tests/scripts/", "tests/test_no_telemetry.py", "tests/models/test_minilm.py")
+
+
+def workers() -> int:
+    """One more than there are cores, as half of the time is waiting for other processes; four where more would not
+    have the memory (a worker with the real models has about 1.5 GB)."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
+def scope_of(nodeid: str) -> str:
+    """What must run on one worker, one after the other, has one scope."""
+    if nodeid.startswith(ENGINE):
+        return "docker"
+    return nodeid if nodeid.startswith(APART) else nodeid.split("::", 1)[0]
+
+
+def rank(nodeid: str) -> int:
+    """A key to sort by: what is long has a low one."""
+    return next((place for place, start in enumerate(LONG) if nodeid.startswith(start)), len(LONG))
+
+
+def scheduler(config: Any, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling  # not needed where tests run in one process
+
+    class ByScope(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid)
+
+    config.option.loadscopereorder = False  # as collected, which is by `rank`
+    return ByScope(config, log)
