@@ -9,7 +9,6 @@ import sys
 
 import httpx
 import numpy as np
-import openai
 import pytest
 
 from support.processes import Process, clean_environment, minilm_service
@@ -77,6 +76,8 @@ def test_a_file_of_2614_texts_comes_back_in_order_and_each_equals_its_single(ser
 
 
 def test_the_openai_sdk_gets_the_same_vector_in_both_formats(service):
+    import openai  # a second
+
     client = openai.OpenAI(base_url=service.url + "/v1", api_key="any")
     by_base64 = client.embeddings.create(model="all-MiniLM-L6-v2", input="def f(): pass").data[0].embedding
     by_float = client.embeddings.create(model="all-MiniLM-L6-v2", input="def f(): pass", encoding_format="float")

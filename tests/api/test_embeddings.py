@@ -5,7 +5,6 @@ import json
 
 import httpx
 import numpy as np
-import openai
 import pytest
 
 from embedserve.backends.fake import FakeBackend, FakeTokenizer
@@ -82,6 +81,8 @@ def test_a_prompt_is_put_before_the_text(server):
 
 
 def test_the_openai_sdk_works_in_both_formats(server):
+    import openai  # a second
+
     client = openai.OpenAI(base_url=server.url + "/v1", api_key="any", max_retries=0)
     for encoding in (openai.omit, "float", "base64"):
         answer = client.embeddings.create(model="fake", input=["hello", "x"], encoding_format=encoding)

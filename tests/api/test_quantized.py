@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sentence_transformers.util.quantization import quantize_embeddings
 
 from embedserve.api.quantized import half_range, quantized
 
@@ -15,6 +14,8 @@ def unit_rows(dimension, count=200):
 @pytest.mark.parametrize("dimension", [384, 768, 100])
 @pytest.mark.parametrize("kind", ["int8", "uint8", "binary", "ubinary"])
 def test_small_vectors_equal_the_librarys(kind, dimension):
+    from sentence_transformers.util.quantization import quantize_embeddings  # seconds
+
     vectors = unit_rows(dimension)
     r = half_range(dimension)
     ranges = np.array([[-r] * dimension, [r] * dimension], dtype=np.float32)

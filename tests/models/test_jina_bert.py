@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file, save_file
 
-from embedserve.backends import torch_ops
 from embedserve.backends.select import load_backend
 from embedserve.errors import CheckpointError
 from embedserve.models.architectures import jina_bert
@@ -78,6 +76,8 @@ def test_texts_inside_a_mixed_batch_equal_the_numpy_implementation(folder, expec
 
 def test_attention_in_blocks_of_queries_equals_the_numpy_implementation(folder, expected, monkeypatch):
     """As an accelerator does it where the bias of a long text would be too large at once."""
+    from embedserve.backends import torch_ops
+
     monkeypatch.setitem(torch_ops.MASK_BYTES, "cpu", 37 * 12 * 700 * 4 * 8)
     texts, vectors = up_to(expected, 700)
     assert np.abs(unit_vectors(load(folder), texts) - vectors).max() < 1e-5
@@ -152,6 +152,8 @@ def test_a_prefix_pooler_and_mlm_head_are_accepted(folder, tmp_path, expected):
 
 
 def test_the_original_pytorch_bin_is_loaded(folder, tmp_path, expected):
+    import torch
+
     original = rewrite(folder, tmp_path / "m", lambda state: state)
     state = load_file(original / "model.safetensors")
     torch.save({n: torch.from_numpy(t) for n, t in state.items()}, original / "pytorch_model.bin")
@@ -161,6 +163,8 @@ def test_the_original_pytorch_bin_is_loaded(folder, tmp_path, expected):
 
 
 def test_a_pickle_with_code_in_it_is_refused_and_not_run(folder, tmp_path):
+    import torch
+
     class Trap:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "ran",))

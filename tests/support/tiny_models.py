@@ -173,8 +173,10 @@ CLASSES = {
 }
 
 
-def cross_encoder(kind: str, folder: Path, labels: int = 1, activation: Any = None, typed: bool = False) -> Any:
-    """A CrossEncoder of this architecture, saved to `folder` and loaded again by the library."""
+def cross_encoder(kind: str, folder: Path, labels: int = 1, activation: str = "", typed: bool = False) -> Any:
+    """A CrossEncoder of this architecture, saved to `folder` and loaded again by the library. activation: a class of
+    torch.nn; the library's own choice where it is empty."""
+    import torch
     import transformers as t
     from sentence_transformers import CrossEncoder
 
@@ -187,6 +189,7 @@ def cross_encoder(kind: str, folder: Path, labels: int = 1, activation: Any = No
     widen(model, 1)
     model.eval().save_pretrained(folder / "bare")
     tokenizer.save_pretrained(folder / "bare")
-    made_encoder = CrossEncoder(str(folder / "bare"), device="cpu", activation_fn=activation)
+    chosen = getattr(torch.nn, activation)() if activation else None
+    made_encoder = CrossEncoder(str(folder / "bare"), device="cpu", activation_fn=chosen)
     made_encoder.save(str(folder / "ce"), create_model_card=False)
     return CrossEncoder(str(folder / "ce"), device="cpu")
