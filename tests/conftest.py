@@ -50,7 +50,8 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    items.sort(key=lambda item: rank(item.nodeid))
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist
+        items.sort(key=lambda item: rank(item.nodeid))
     asked = config.getoption("markexpr")
     everything = bool(os.environ.get("CI"))
     no_engine = "" if not any(item.get_closest_marker("docker") for item in items) else _no_engine()

@@ -1,7 +1,7 @@
 """How the tests are spread over the workers of pytest-xdist. Knows no test, only where tests lie.
 
-A file stays on one worker, as its tests share servers; what uses the one Docker Engine, with its fixed names, stays
-together; files that are long come first, so that no worker is left alone with one at the end.
+A file stays on one worker, as its tests share servers. Some folders stay together as well: they use what a machine has
+once. Files that are long come first, so that no worker is left alone with one at the end.
 """
 
 from __future__ import annotations
@@ -9,10 +9,21 @@ from __future__ import annotations
 import os
 from typing import Any
 
-ENGINE = ("tests/docker/", "tests/scaling/test_manifests.py")
-# Files whose tests share nothing: each test may go to any worker.
+TOGETHER = ("tests/docker/", "tests/scaling/")  # the Docker Engine's names; Ray's ports
+# Each test has its own checkout and shares nothing: it may go to any worker.
 APART = ("tests/scripts/test_manage_native.py", "tests/scripts/test_manage_life.py")
-LONG = ("tests/docker/", "tests/scripts/", "tests/test_no_telemetry.py", "tests/models/test_minilm.py")
+LONG = (
+    *TOGETHER,
+    *APART,
+    "tests/scripts/",
+    "tests/test_docs.py",
+    "tests/test_no_telemetry.py",
+    "tests/test_interrupt.py",
+    "tests/models/",
+    "tests/bench/",
+    "tests/serving/",
+    "tests/vectordb/",
+)
 
 
 def workers() -> int:
@@ -23,8 +34,9 @@ def workers() -> int:
 
 def scope_of(nodeid: str) -> str:
     """What must run on one worker, one after the other, has one scope."""
-    if nodeid.startswith(ENGINE):
-        return "docker"
+    for folder in TOGETHER:
+        if nodeid.startswith(folder):
+            return folder
     return nodeid if nodeid.startswith(APART) else nodeid.split("::", 1)[0]
 
 
