@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 
+import hypothesis
 import pytest
 
 from support.home import move_home
@@ -20,6 +21,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 move_home()  # before a test or a library looks for its folder
+# No test is timed: a machine that is busy with other workers is slow, and nothing is wrong.
+hypothesis.settings.register_profile(
+    "tests", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
+
 LEVEL = logging.getLogger().level
 
 
