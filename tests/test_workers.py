@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from support.workers import APART, LONG, TOGETHER, rank, scope_of, workers
+from support.workers import APART, LONG, TOGETHER, WAITING, rank, scope_of, workers
 
 TESTS = Path(__file__).parent
 
 
-@pytest.mark.parametrize("place", sorted({*TOGETHER, *APART, *LONG}))
+@pytest.mark.parametrize("place", sorted({*TOGETHER, *APART, *LONG, *WAITING}))
 def test_every_place_that_is_named_is_there(place):
     assert (TESTS.parent / place).exists()
 
@@ -28,6 +28,11 @@ def test_long_files_come_before_the_rest():
     assert (
         rank("tests/docker/test_container.py::test_a") < rank("tests/scripts/test_a.py") < rank("tests/web/test_a.py")
     )
+
+
+def test_tests_of_waiting_come_last_and_together():
+    assert {rank(name) for name in WAITING} == {1 + rank("tests/web/test_a.py")}
+    assert len({scope_of(name + "::test_a") for name in WAITING}) == 1
 
 
 def test_there_are_few_workers_on_a_large_machine(monkeypatch):

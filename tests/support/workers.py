@@ -1,7 +1,8 @@
 """How the tests are spread over the workers of pytest-xdist. Knows no test, only where tests lie.
 
 A file stays on one worker, as its tests share servers. Some folders stay together as well: they use what a machine has
-once. Files that are long come first, so that no worker is left alone with one at the end.
+once. Files that are long come first, so that no worker is left alone with one at the end; tests that measure who waits
+for whom come last, on one worker, when the others have little left.
 """
 
 from __future__ import annotations
@@ -12,6 +13,13 @@ from typing import Any
 TOGETHER = ("tests/docker/", "tests/scaling/")  # the Docker Engine's names; Ray's ports
 # Each test has its own checkout and shares nothing: it may go to any worker.
 APART = ("tests/scripts/test_manage_native.py", "tests/scripts/test_manage_life.py")
+WAITING = (
+    "tests/api/test_robustness.py",
+    "tests/engine/test_engine.py",
+    "tests/serving/test_housekeeping.py",
+    "tests/vectordb/test_waiting.py",
+    "tests/web/test_event_loop.py",
+)
 LONG = (
     *TOGETHER,
     *APART,
@@ -37,11 +45,15 @@ def scope_of(nodeid: str) -> str:
     for folder in TOGETHER:
         if nodeid.startswith(folder):
             return folder
+    if nodeid.startswith(WAITING):
+        return "waiting"
     return nodeid if nodeid.startswith(APART) else nodeid.split("::", 1)[0]
 
 
 def rank(nodeid: str) -> int:
-    """A key to sort by: what is long has a low one."""
+    """A key to sort by: what is long has a low one, what measures waiting the highest."""
+    if nodeid.startswith(WAITING):
+        return len(LONG) + 1
     return next((place for place, start in enumerate(LONG) if nodeid.startswith(start)), len(LONG))
 
 
