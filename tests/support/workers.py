@@ -18,6 +18,7 @@ WAITING = (
     "tests/engine/test_engine.py",
     "tests/serving/test_housekeeping.py",
     "tests/vectordb/test_waiting.py",
+    "tests/web/test_bounded_http.py",
     "tests/web/test_event_loop.py",
 )
 LONG = (
