@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from support.workers import APART, LONG, TOGETHER, WAITING, rank, scope_of, workers
+from support.workers import APART, LONG, WAITING, rank, scope_of, workers
 
 TESTS = Path(__file__).parent
 
 
-@pytest.mark.parametrize("place", sorted({*TOGETHER, *APART, *LONG, *WAITING}))
+@pytest.mark.parametrize("place", sorted({*APART, *LONG, *WAITING}))
 def test_every_place_that_is_named_is_there(place):
     assert (TESTS.parent / place).exists()
 
@@ -20,6 +20,7 @@ def test_every_place_that_is_named_is_there(place):
 def test_tests_of_one_file_of_docker_and_of_ray_stay_on_one_worker():
     assert scope_of("tests/api/test_rerank.py::test_a[x::y]") == scope_of("tests/api/test_rerank.py::test_b")
     assert scope_of("tests/docker/test_a.py::test_a") == scope_of("tests/docker/test_readme.py::test_b")
+    assert scope_of("tests/docker/test_a.py::test_a") == scope_of("tests/test_docs.py::test_b")  # one checkout
     assert scope_of("tests/scaling/test_bulk.py::test_a") == scope_of("tests/scaling/test_ray_serve.py::test_b")
     assert scope_of("tests/docker/test_a.py::test_a") != scope_of("tests/scaling/test_bulk.py::test_a")
 

@@ -1,8 +1,8 @@
 """How the tests are spread over the workers of pytest-xdist. Knows no test, only where tests lie.
 
-A file stays on one worker, as its tests share servers. Some folders stay together as well: they use what a machine has
-once. Files that are long come first, so that no worker is left alone with one at the end; tests that measure who waits
-for whom come last, on one worker, when the others have little left.
+A file stays on one worker, as its tests share servers. Some places stay together as well: they use what a machine or a
+checkout has once. Files that are long come first, so that no worker is left alone with one at the end; tests that
+measure who waits for whom come last, on one worker, when the others have little left.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-TOGETHER = ("tests/docker/", "tests/scaling/")  # the Docker Engine's names; Ray's ports
+# The Docker Engine's names and this checkout's services, which the README's blocks start and stop; Ray's ports.
+TOGETHER = (("tests/docker/", "tests/test_docs.py"), ("tests/scaling/",))
 # Each test has its own checkout and shares nothing: it may go to any worker.
 APART = ("tests/scripts/test_manage_native.py", "tests/scripts/test_manage_life.py")
 WAITING = (
@@ -22,10 +23,9 @@ WAITING = (
     "tests/web/test_event_loop.py",
 )
 LONG = (
-    *TOGETHER,
+    *(place for places in TOGETHER for place in places),
     *APART,
     "tests/scripts/",
-    "tests/test_docs.py",
     "tests/test_no_telemetry.py",
     "tests/test_interrupt.py",
     "tests/models/",
@@ -43,9 +43,9 @@ def workers() -> int:
 
 def scope_of(nodeid: str) -> str:
     """What must run on one worker, one after the other, has one scope."""
-    for folder in TOGETHER:
-        if nodeid.startswith(folder):
-            return folder
+    for places in TOGETHER:
+        if nodeid.startswith(places):
+            return places[0]
     if nodeid.startswith(WAITING):
         return "waiting"
     return nodeid if nodeid.startswith(APART) else nodeid.split("::", 1)[0]
