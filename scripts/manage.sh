@@ -147,6 +147,8 @@ run_agent() {
 tool_test() {
   ensure_venv dev || exit $?
   cd "$ROOT" || exit 1
+  # All of it: on several workers. What is named runs in one process, where print and --pdb do what one expects.
+  [ $# -gt 0 ] || set -- -n auto
   exec "$VENV/bin/python" -m pytest "$@"
 }
 
