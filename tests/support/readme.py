@@ -156,6 +156,10 @@ def _team(reader: Reader, code: str) -> str:
             PATH=f"{program.parent}:{reader.environment['PATH']}",
         )
         assert httpx.get(f"{team.url}/collections/team").json()["result"]["points_count"] > 0
+    own = f"http://localhost:{reader.environment.get('QDRANT_PORT', '6333')}"
+    httpx.delete(
+        f"{own}/collections/team"
+    ).raise_for_status()  # the checkout keeps it, and the next reader makes it anew
     assert "github.com/psf/requests//adapters.py" in out, out
     return out
 
