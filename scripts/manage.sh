@@ -147,9 +147,14 @@ run_agent() {
 tool_test() {
   ensure_venv dev || exit $?
   cd "$ROOT" || exit 1
-  # All of it: on several workers. What is named runs in one process, where print and --pdb do what one expects.
-  [ $# -gt 0 ] || set -- -n auto
-  exec "$VENV/bin/python" -m pytest "$@"
+  # What is named runs in one process, where print and --pdb do what one expects; all of it, on several workers. Some tests
+  # ask for a machine that does nothing else: what failed there runs once more, alone, and that counts.
+  [ $# -eq 0 ] || exec "$VENV/bin/python" -m pytest "$@"
+  "$VENV/bin/python" -m pytest -n auto
+  local code=$?
+  [ "$code" -eq 1 ] || exit "$code"
+  say "what failed beside other tests runs once more, alone:"
+  exec "$VENV/bin/python" -m pytest --last-failed --last-failed-no-failures none
 }
 
 tool_check() {
