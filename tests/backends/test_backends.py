@@ -4,11 +4,15 @@ Tolerances are cosines to torch fp32. Batch equals single: to the last bit in Op
 another's padding; to rounding elsewhere.
 """
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from embedserve.backends.select import load_backend
 from embedserve.machine import cpu
+from support.mapped import resident_bytes
 
 native_bf16 = pytest.mark.skipif(not cpu.features().bf16, reason="this CPU has no native bf16")
 VARIANTS = [
@@ -66,6 +70,15 @@ def test_as_many_threads_as_streams_embed_at_once_and_memory_can_be_released_bet
         pool.submit(backend.release_memory).result()
         for result in running:
             assert (result.result() == expected).all()
+    backend.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="madvise of Linux")
+def test_the_weights_file_leaves_memory_once_openvino_has_packed_it(minilm, minilm_ids, home):
+    backend = load_backend(minilm, backend="openvino", precision="fp32", home=home)
+    backend.embed(minilm_ids[:1])
+    (file,) = Path(home).glob("artefacts/all-MiniLM-L6-v2/*-fp32-openvino*/model.bin")
+    assert resident_bytes(file) < file.stat().st_size / 2  # the word table is half of it, and few of its pages are read
     backend.close()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from embedserve.machine.memory import cgroup_limit, drop_mapped
+from support.mapped import resident_bytes
 
 GB = 1024**3
 
@@ -43,9 +44,9 @@ def test_a_dropped_file_leaves_memory_and_reads_as_before(tmp_path):
     file.write_bytes(content := os.urandom(1 << 22))
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
         assert mapped[:] == content
-        assert _resident(file) == 1 << 22
+        assert resident_bytes(file) == 1 << 22
         drop_mapped(file)
-        assert _resident(file) == 0
+        assert resident_bytes(file) == 0
         assert mapped[:] == content
 
 
@@ -57,10 +58,3 @@ def test_what_was_written_to_a_private_mapping_is_never_dropped(tmp_path):
         mapped[:4] = b"mine"
         drop_mapped(file)
         assert mapped[:4] == b"mine"
-
-
-def _resident(file):
-    """Bytes of a mapped file in this process's memory."""
-    lines = Path("/proc/self/smaps").read_text().splitlines()
-    (at,) = [i for i, line in enumerate(lines) if line.endswith(str(file))]
-    return next(int(line.split()[1]) * 1024 for line in lines[at:] if line.startswith("Rss:"))

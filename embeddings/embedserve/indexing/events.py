@@ -61,9 +61,11 @@ class Events:
         changed = self._relative(self._notify.watch(_DEBOUNCE_MS, _STEP_MS, TIMEOUT_MS, self._closed))
         if self._by_folder and not self._closed.is_set() and any(map(self._may_change_folders, changed)):
             before, self._notify = self._notify, None
-            self.open()
-            changed |= self._relative(before.watch(1, 1, 1, None))
-            before.close()
+            try:
+                self.open()
+                changed |= self._relative(before.watch(1, 1, 1, None))
+            finally:
+                before.close()
         return changed
 
     def close(self) -> None:
