@@ -35,6 +35,7 @@ def of(lines: list[dict[str, str]], check: str) -> list[dict[str, str]]:
     return [line for line in lines if line["check"] == check]
 
 
+@pytest.mark.slow
 def test_a_real_service_and_a_real_qdrant_pass_and_a_collection_that_does_not_fit_is_named(tmp_path: Path) -> None:
     with embedded_qdrant(tmp_path) as qdrant, minilm_service() as service:
         client = QdrantClient(url=qdrant.url, check_compatibility=False)

@@ -99,6 +99,7 @@ def services(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
         yield ["--embeddings-url", serve.url + "/v1", "--qdrant-url", qdrant.url]
 
 
+@pytest.mark.slow
 def test_serving_indexing_searching_and_checking_speak_to_this_machine_only(audit: Audit, services: list[str]) -> None:
     audit.run("index", str(audit.project), *services)
     assert "banana" in audit.run("search", "what is peeled", *services).stdout
@@ -116,7 +117,7 @@ def test_optimising_speaks_to_nobody(audit: Audit) -> None:
     assert_silent(audit)
 
 
-@pytest.mark.parametrize("library", ["openvino", "openvino.tools.ovc", "nncf"])
+@pytest.mark.parametrize("library", ["openvino", "openvino.tools.ovc", pytest.param("nncf", marks=pytest.mark.slow)])
 def test_a_library_that_reports_home_cannot_after_our_package_was_imported(audit: Audit, library: str) -> None:
     """By name, so that a new place that imports it is silent too."""
     if library == "nncf":

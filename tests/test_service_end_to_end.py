@@ -59,6 +59,7 @@ def test_hello_world_is_the_published_vector(service):
     np.testing.assert_allclose(vector[:5], [-0.034478, 0.03102, 0.00673, 0.02611, -0.039362], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_through_the_whole_service_it_equals_sentence_transformers(service, reference):
     texts = [*code_texts(30), *code_texts(10, 400, 2000), "привіт, світе 🙂", "\t\n \n", " ", "ａ" * 3000, "x"]
     got, want = embed(service, texts), reference(texts)
@@ -93,6 +94,7 @@ def test_naming_the_model_that_is_not_served_says_why_and_how_to_get_it(service)
     assert "embedserve pull jina-code-v2" in message
 
 
+@pytest.mark.slow
 def test_auto_falls_back_to_minilm_loudly(tmp_path):
     """No hub answers and no file of jina-code-v2 is at hand."""
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "EMBEDDING_CACHE": "off"}
@@ -104,6 +106,7 @@ def test_auto_falls_back_to_minilm_loudly(tmp_path):
     assert listed["notice"] == health["notice"]
 
 
+@pytest.mark.slow
 def test_a_disk_cache_survives_a_restart_bit_for_bit(tmp_path):
     texts = code_texts(100, longest=80)
     vectors = []

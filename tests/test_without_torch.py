@@ -65,6 +65,7 @@ def test_the_modules_are_really_absent(without, tmp_path):
     assert "No module named 'torch'" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_first_embedding_an_index_and_a_search_need_neither(without, tmp_path):
     workspace = tmp_path / "project"
     workspace.mkdir()

@@ -41,6 +41,7 @@ def test_there_are_few_workers_on_a_large_machine(monkeypatch):
     assert workers() == 4
 
 
+@pytest.mark.slow
 def test_a_failure_on_a_worker_names_its_test(tmp_path):
     (tmp_path / "test_it.py").write_text("def test_right():\n    pass\n\ndef test_wrong():\n    assert 1 == 2\n")
     command = [sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", "-c", os.devnull, str(tmp_path)]

@@ -4,7 +4,8 @@
 
 For each size: a made tree of that many chunks (30 functions a file), an embedded Qdrant of its own, and a stand-in for
 the embedding service that answers at once (so the figures are the indexer's own). Printed: peak RSS and seconds of
-the first run, of a run where nothing changed, and of one where one file changed; at the end the ratio of the peaks.
+the first run, of a run where nothing changed, and of one where one file changed, and the store's resident memory after
+each (all of it, and without what it maps of files, which the system may take back); at the end the ratio of the peaks.
 """
 
 from __future__ import annotations
@@ -49,6 +50,13 @@ def indexed(root: Path, options: list[str]) -> tuple[dict[str, object], float, f
     return report, usage.ru_maxrss / 1024, time.monotonic() - began
 
 
+def store(pid: int) -> tuple[float, float]:
+    """Resident memory of the embedded Qdrant in MB: all of it, and without pages of mapped files."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("Rss")}
+    return sum(sizes.values()), sizes["RssAnon"]
+
+
 def measure(chunks: int) -> float:
     """Print one size's figures; the peak RSS of its first run in MB."""
     with tempfile.TemporaryDirectory() as folder, EmbeddingStandIn(dimension=384) as service:
@@ -62,9 +70,11 @@ def measure(chunks: int) -> float:
                     (root / "d0" / "f0.py").write_text(FUNCTION.format(name="changed") * 2)
                 report, megabytes, seconds = indexed(root, options)
                 peak = peak or megabytes
+                resident, own = store(qdrant.process.pid)
                 print(
                     f"{report['chunks']:>7} chunks, {what:<17} {megabytes:6.0f} MB peak, {seconds:6.2f} s wall, "
-                    f"{report['seconds']:6.2f} s of indexing, {report['embedded']} embedded",
+                    f"{report['seconds']:6.2f} s of indexing, {report['embedded']} embedded; "
+                    f"store {resident:.0f} MB, {own:.0f} of it its own",
                     flush=True,
                 )
     return peak

@@ -17,8 +17,8 @@ DOCUMENTS = [*TEXTS, TEXTS[1], "zwei Wörter ☃", " "]
     ("kind", "options"),
     [
         ("bert", {"typed": True, "activation": "Identity"}),  # as ms-marco-MiniLM is published
-        ("xlm-roberta", {}),
-        ("modernbert", {}),
+        pytest.param("xlm-roberta", {}, marks=pytest.mark.slow),
+        pytest.param("modernbert", {}, marks=pytest.mark.slow),
     ],
 )
 def test_scores_are_the_librarys(kind, options, tmp_path):

@@ -96,6 +96,7 @@ def test_a_request_that_comes_while_the_model_loads_is_held_and_answered(serve):
 
 
 @pytest.mark.parametrize("seconds", ["0", "0.5"])
+@pytest.mark.slow
 def test_what_is_unfinished_at_the_drains_end_is_503_with_retry_after(serve, seconds):
     """Regression: below 1 the drain was for ever, and at its end clients got 500."""
     process, url = serve(computing=4, EMBEDDING_DRAIN_TIMEOUT=seconds)

@@ -56,6 +56,16 @@ def test_auto_takes_int8_if_installed_then_native_bf16_then_fp32(
     assert reason in why
 
 
+def test_on_arm_openvino_takes_fp32_whatever_the_cpu_has_and_says_so(tiny_jina, tmp_path, monkeypatch, chosen):
+    on(monkeypatch, cpu.CpuFeatures("Neoverse-V2", True, True, ("bf16", "asimddp", "i8mm")))
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    precision, why = load_backend(tiny_jina, home=tmp_path)
+    assert precision == "fp32"
+    assert "no native bf16 by OpenVINO on aarch64" in why
+    with pytest.raises(SettingsError, match="x86-64 only, not on aarch64"):
+        load_backend(tiny_jina, precision="bf16", home=tmp_path)
+
+
 @pytest.mark.parametrize("pinned", ["fp32", "bf16"])
 def test_a_pinned_precision_wins_over_an_installed_artefact(tiny_jina, tmp_path, monkeypatch, chosen, pinned):
     on(monkeypatch, WITH)

@@ -62,6 +62,7 @@ def test_share_of_the_given_rate_is_the_models_operations_over_it(capsys: pytest
     assert figures["matmul_share"] == pytest.approx(figures["gflops"] / 100)
 
 
+@pytest.mark.slow
 def test_the_picture_is_a_png(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with FakeOpenAI("A") as a, FakeOpenAI("B") as b:
         assert main(["bench", a.url, b.url, "--plot", str(tmp_path / "b.png"), *QUICK]) == 0

@@ -36,6 +36,7 @@ def test_the_rate_is_texts_over_the_turns_seconds(monkeypatch):
     assert found == {"texts_per_second": 100.0, "slowest": 100.0, "fastest": 100.0, "call_p50": 0.5}
 
 
+@pytest.mark.slow
 def test_the_real_minilm_is_measured_without_a_server(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("EMBEDDING_HOME", str(tmp_path))
     assert main(["bench", "--in-process", "--json", "--rounds", "1", "--seconds", "0", "--precision", "fp32"]) == 0

@@ -47,6 +47,7 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_soak_judges_a_hundred_clients_and_writes_its_report(tmp_path: Path) -> None:
     done = run("soak.py", "--seconds", "6", "--texts", "300", "--pool", "60", "--out", str(tmp_path))
     assert "growth" in done.stdout, done.stderr
@@ -93,18 +94,21 @@ def test_growth_sees_a_slow_leak() -> None:
     assert end / start - 1 == pytest.approx(294 / 160 - 1)
 
 
+@pytest.mark.slow
 def test_stress_passes_on_a_server_that_keeps_its_promises() -> None:
     done = run("stress.py", "--seconds", "2", "--slow-seconds", "3")
     assert "slowest search meanwhile" in done.stdout, done.stderr
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_stress_fails_and_says_what_broke() -> None:
     done = run("stress.py", "--seconds", "1", "--slow-seconds", "1", "--most-mb", "1")
     assert done.returncode == 1
     assert "BROKEN" in done.stdout
 
 
+@pytest.mark.slow
 def test_cold_start_prints_each_start_and_keeps_its_bound() -> None:
     done = run("cold_start.py", "--times", "2")
     assert done.returncode == 0, done.stderr

@@ -56,6 +56,7 @@ def test_a_cache_on_a_full_disk_costs_no_answer(tmp_path):
     assert "answered" in done.stdout, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_qdrant_on_a_full_disk_refuses_by_an_error_keeps_its_points_and_goes_on(tmp_path):
     """Started with room and points; then again with none."""
     with Embedded(tmp_path / "s") as server, httpx.Client(base_url=server.url, timeout=60) as http:

@@ -63,6 +63,7 @@ def test_killed_at_any_moment_of_a_first_start_the_next_start_is_as_good_as_new(
     assert [path.name for path in manifest.parent.parent.iterdir()] == [manifest.parent.name]
 
 
+@pytest.mark.slow
 def test_of_two_servers_on_one_cache_one_is_killed_and_the_other_feels_nothing(tmp_path):
     def fake():
         return start("--backend", "fake", home=tmp_path, EMBEDDING_CACHE="disk")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from qdrant_client import QdrantClient, models
 
 from embedserve.indexing.stored import CLIENTS_MARKER_ID
@@ -53,6 +54,7 @@ def wait_for_paths(client: QdrantClient, name: str, wanted: set[str]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_index_watch_recreate_and_delete_leave_the_clients_collections_as_they_were(
     tmp_path: Path, qdrant_url: str
 ) -> None:

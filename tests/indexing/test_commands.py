@@ -168,6 +168,7 @@ def test_killed_ten_times_at_random_then_finished_gives_the_points_of_one_clean_
     assert len(interrupted) == files
 
 
+@pytest.mark.slow
 def test_qdrant_killed_in_the_middle_loses_nothing(
     service: EmbeddingStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_teammate_embeds_only_what_is_different(
     assert json.loads(again.stdout)["stored"] == 0  # an imported index is like any other
 
 
+@pytest.mark.slow
 def test_vectors_of_other_weights_are_refused_before_any_is_stored(
     tmp_path: Path, qdrant_url: str, qdrant: Qdrant, service: EmbeddingStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def as_published(folder, target, **further):
     return target
 
 
+@pytest.mark.slow
 def test_the_published_spelling_is_the_same_model(tmp_path):
     ours = transformer("nomic_bert", tmp_path / "transformers")
     theirs = as_published(ours, tmp_path / "makers")

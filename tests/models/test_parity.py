@@ -12,7 +12,14 @@ from support.tiny_models import CLASSES, TEXTS, cross_encoder, sentence_transfor
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.mark.parametrize(("kind", "pooling"), CASES, ids=lambda v: v if isinstance(v, str) else "+".join(v))
+FIRST = dict(reversed(CASES))  # of each architecture; its other poolings are `slow`
+
+
+@pytest.mark.parametrize(
+    ("kind", "pooling"),
+    [pytest.param(kind, pooling, marks=[] if FIRST[kind] == pooling else pytest.mark.slow) for kind, pooling in CASES],
+    ids=lambda v: v if isinstance(v, str) else "+".join(v),
+)
 def test_every_architecture_and_pooling_equals_the_library_alone_and_in_a_mixed_batch(kind, pooling, tmp_path):
     wanted = reference(kind, pooling, tmp_path)
     assert (wanted @ wanted.T).min() < 0.99  # or any model would pass
@@ -73,7 +80,9 @@ def test_lower_case_and_a_shorter_limit_come_from_the_models_files(tmp_path):
     assert (unit(backend.embed(ids)) * unit(model.encode(texts))).sum(1).min() > 1 - FP32
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "weightedmean"])
+@pytest.mark.parametrize(
+    "pooling", ["mean", *(pytest.param(p, marks=pytest.mark.slow) for p in ("cls", "weightedmean"))]
+)
 def test_a_prompt_that_is_not_pooled_is_seen_and_not_counted(tmp_path, pooling):
     model = sentence_transformer("bert", tmp_path, pooling, include_prompt=False, prompts={"query": "select name: "})
     wanted = unit(model.encode(TEXTS[:6], prompt_name="query"))
@@ -94,7 +103,10 @@ def test_a_bare_transformers_folder_is_mean_pooling_and_says_so(tmp_path):
     assert (unit(backend.embed(ids)) * wanted).sum(1).min() > 1 - FP32
 
 
-@pytest.mark.parametrize(("kind", "typed"), [*((kind, False) for kind in CLASSES), ("bert", True)])
+@pytest.mark.parametrize(
+    ("kind", "typed"),
+    [("bert", True), *(pytest.param(kind, False, marks=pytest.mark.slow) for kind in CLASSES)],
+)
 def test_a_cross_encoder_scores_as_the_library_does(kind, typed, tmp_path):
     model = cross_encoder(kind, tmp_path, typed=typed)
     pairs = [(TEXTS[0], text) for text in TEXTS[:6]]

@@ -86,6 +86,7 @@ print(source.origin, source.revision, source.spec.architecture, source.spec.dime
     assert len(hub.requests) == before
 
 
+@pytest.mark.slow
 def test_a_pulled_model_is_listed_and_works_with_the_hub_switched_off(machine, hub):
     pull(machine)
     done = embedserve({**machine, "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}, "models")
@@ -99,6 +100,7 @@ def test_a_torn_download_continues_where_it_stopped(machine, hub, checkpoint):
     assert weights_requests(hub) == [None, "bytes=5000-", "bytes=10000-", "bytes=15000-"]
 
 
+@pytest.mark.slow
 def test_the_next_pull_continues_the_download_of_a_pull_that_failed(machine, hub, checkpoint):
     """huggingface_hub 2.x throws partial files away; a user on a bad line would never get 320 MB."""
     hub.tears = [5_000, 0, 0, 0, 0, 0]
@@ -111,6 +113,7 @@ def test_the_next_pull_continues_the_download_of_a_pull_that_failed(machine, hub
     assert weights_requests(hub) == ["bytes=5000-"]
 
 
+@pytest.mark.slow
 def test_a_server_without_ranges_is_read_from_the_start(machine, hub, checkpoint):
     hub.tears, hub.ranges = [5_000], False
     assert weights_of(pull(machine)) == (checkpoint / "model.safetensors").read_bytes()
@@ -141,6 +144,7 @@ def test_an_unknown_model_is_said_to_be_unknown(machine):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_pinned_revision_is_asked_for_and_no_other(machine, hub, tmp_path):
     """A catalog model never follows `main`: someone else could change it."""
     hub.models[JINA_CODE_V2.hub_id] = tiny_jina(tmp_path / "wide", hidden=768, heads=12, layers=1)

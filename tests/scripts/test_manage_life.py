@@ -74,6 +74,7 @@ def test_ctrl_c_during_an_install_ends_once_and_leaves_no_pip(checkout):
     assert checkout.run("start", "jina").returncode == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_service_loads_stops_what_was_not_ready(checkout):
     checkout.make_venv(entry="#!/bin/bash\nwhile :; do sleep 0.2; done\n")
     out, took = interrupted(checkout, "start", after=1, until="waiting", EMBEDSERVE_START_TIMEOUT="60")
@@ -121,6 +122,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(checkout, name):
     assert ("set EMBEDDING_HOME" if name == "home" else "clone it somewhere else") in result.stderr
 
 
+@pytest.mark.slow
 def test_a_native_clone_stays_native_when_an_engine_answers(ready):
     assert ready.run("start", "jina", "--native").returncode == 0
     ready.run("stop")
@@ -135,6 +137,7 @@ def test_a_native_clone_stays_native_when_an_engine_answers(ready):
     assert "Models, the embedding cache and the index do not move" in switched.stdout
 
 
+@pytest.mark.slow
 def test_start_restarts_what_runs_old_code_and_names_changed_settings(ready):
     ready.run("start", "jina")
     pid = ready.pid("jina")
@@ -149,6 +152,7 @@ def test_start_restarts_what_runs_old_code_and_names_changed_settings(ready):
     assert "already running" in ready.run("start", "jina").stdout
 
 
+@pytest.mark.slow
 def test_start_after_the_port_was_changed_moves_what_runs_there(ready):
     ready.run("start", "jina")
     pid, other = ready.pid("jina"), str(free_port())
@@ -237,6 +241,7 @@ def test_on_a_terminal_stop_asks_before_it_interrupts_an_index(ready, answer, co
     os.close(terminal)
 
 
+@pytest.mark.slow
 def test_logs_are_of_this_start_alone(ready):
     ready.run("start", "jina")
     ready.run("stop")
@@ -256,6 +261,7 @@ def test_a_qdrant_starts_where_its_url_says(ready):
     assert f"qdrant is ready (native, pid {ready.pid('qdrant')}) on http://127.0.0.1:{port}" in result.stdout
 
 
+@pytest.mark.slow
 def test_index_search_and_settings_follow_the_moved_ports(ready, tmp_path):
     env_file = ready.root / ".env"
     env_file.write_text(f"EMBEDDING_PORT={ready.port}\nQDRANT_PORT={ready.qdrant_port}\n")
@@ -305,6 +311,7 @@ def test_a_system_without_wheels_is_told_so_first(checkout, system, machine, wor
     assert not (checkout.root / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_upgrade_pulls_installs_and_restarts_what_runs(ready, tmp_path):
     def git(*words: str, cwd: Path) -> None:
         identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"]
@@ -357,6 +364,7 @@ def test_uninstall_lists_sizes_asks_and_leaves_nothing(ready):
     assert "nothing of embedserve's is on this machine" in ready.run("uninstall", XDG_CONFIG_HOME="").stdout
 
 
+@pytest.mark.slow
 def test_uninstall_keeps_models_and_indexes_when_asked(ready):
     ready.run("start", "qdrant")
     assert ready.run("uninstall", "--yes", "--keep-data").returncode == 0

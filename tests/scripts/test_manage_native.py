@@ -98,6 +98,7 @@ def test_start_is_start_all_and_ends_with_a_warm_embedding(ready):
     assert not (ready.root / ".run/lock").exists()
 
 
+@pytest.mark.slow
 def test_one_service_alone(ready):
     assert ready.run("start", "jina").returncode == 0
     assert ready.run("status", "jina").returncode == 0
@@ -112,6 +113,7 @@ def test_one_service_alone(ready):
     assert ready.run("stop", "qdrant").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_captured_start_returns_and_the_server_has_a_session_of_its_own(ready):
     out = subprocess.run(
         ["bash", "-c", f'out=$("{ready.manage}" start jina 60>&1); echo "captured ${{#out}}"'],
@@ -127,6 +129,7 @@ def test_a_captured_start_returns_and_the_server_has_a_session_of_its_own(ready)
 
 
 @pytest.mark.parametrize("how", ["another directory", "symlink", "symlink to a symlink", "relative"])
+@pytest.mark.slow
 def test_it_runs_from_anywhere(ready, tmp_path, how):
     link = tmp_path / "bin dir" / "embeddings"
     link.parent.mkdir()
@@ -146,6 +149,7 @@ def test_it_runs_from_anywhere(ready, tmp_path, how):
     assert ready.run_as([command, "stop"], cwd=cwd).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_starts_at_once_make_one_server(ready):
     both = [
         subprocess.Popen([str(ready.manage), "start", "jina"], env=ready.env, stdout=subprocess.PIPE, text=True)
@@ -177,6 +181,7 @@ def test_stop_lets_the_request_in_work_finish(ready):
 # --- what goes wrong
 
 
+@pytest.mark.slow
 def test_a_killed_server_is_named_and_started_again(ready):
     ready.run("start", "jina")
     pid = ready.pid("jina")
@@ -385,6 +390,7 @@ def test_the_fallback_model_is_said_at_start_and_in_status(ready):
     assert status.splitlines()[1].split()[-5:] == ["3", "3", "MB", "1", "min"]
 
 
+@pytest.mark.slow
 def test_a_second_start_installs_nothing_and_a_changed_pyproject_installs_again(checkout):
     pip_log = checkout.root / "pip.log"
     checkout.make_venv()
@@ -406,6 +412,7 @@ def test_a_second_start_installs_nothing_and_a_changed_pyproject_installs_again(
     assert len([line for line in pip_log.read_text().splitlines() if " install " in line]) == 2
 
 
+@pytest.mark.slow
 def test_torch_alone_is_looked_for_in_its_own_index_and_then_in_pips(checkout):
     pip_log = checkout.root / "pip.log"
     checkout.make_venv()

@@ -31,6 +31,7 @@ def vectors(server, model, texts=TEXTS):
     return np.array([row["embedding"] for row in answer.json()["data"]], dtype=np.float32)
 
 
+@pytest.mark.slow
 def test_both_answer_rightly_when_asked_at_once_the_second_for_the_first_time(modernbert, tmp_path):
     folder, wanted = modernbert
     with real_server(tmp_path, f"{MINILM},{folder}", backend="openvino", precision="fp32") as server:
@@ -47,6 +48,7 @@ def test_both_answer_rightly_when_asked_at_once_the_second_for_the_first_time(mo
         assert {one["state"] for one in httpx.get(server.url + "/v1/models").json()["data"]} == {"loaded"}
 
 
+@pytest.mark.slow
 def test_an_idle_real_model_leaves_and_gives_the_same_vectors_when_it_is_back(modernbert, tmp_path):
     folder, wanted = modernbert
     with real_server(tmp_path, f"{MINILM},{folder}", backend="openvino", precision="fp32", keep_alive=1.0) as server:

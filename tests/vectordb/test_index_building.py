@@ -148,6 +148,7 @@ def test_writes_of_every_kind_during_the_build_are_in_the_result(tmp_path):
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_come_one_after_the_other(tmp_path):
     """Regression: the housekeeping's build and another shared their notes, and writes were lost."""
 

@@ -96,6 +96,7 @@ def test_acknowledged_points_survive_kill_9_while_the_index_is_built_and_swapped
     assert run_and_kill(tmp_path, 2000, kills=15, threshold=10, longest=8.0) > 100
 
 
+@pytest.mark.slow
 def test_the_child_that_builds_dies_with_the_server(tmp_path):
     import psutil
 

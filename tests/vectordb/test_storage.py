@@ -57,6 +57,28 @@ def test_collections_points_and_indexes_are_there_after_a_restart(tmp_path):
     assert not (tmp_path.parent / "meta.json").exists()
 
 
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1, 2]", b'{"other": 5}', b"\xff\x00"])
+def test_a_damaged_table_of_aliases_is_kept_and_said_and_the_collections_are_served(tmp_path, caplog, damage):
+    async def scenario():
+        async with opened(tmp_path) as storage:
+            await storage.create("code", CONFIG)
+            await storage.get("code").apply([some(1, 2)])
+            await storage.aliases.replace({"other": "code"})
+        (tmp_path / "aliases.json").write_bytes(damage)
+        async with opened(tmp_path) as storage:
+            assert await count(storage.get("code")) == 2
+            with pytest.raises(ApiError, match="doesn't exist"):
+                storage.get("other")
+            await storage.aliases.replace({"other": "code"})
+        async with opened(tmp_path) as storage:
+            assert await count(storage.get("other")) == 2
+
+    asyncio.run(scenario())
+    [kept] = tmp_path.glob("aliases.json.damaged-*")
+    assert kept.read_bytes() == damage
+    assert kept.name in caplog.text
+
+
 def test_one_process_per_storage_and_the_error_names_the_other(tmp_path):
     async def scenario():
         async with opened(tmp_path):

@@ -21,7 +21,7 @@ from embedserve.backends.artefacts import Artefact
 from embedserve.backends.base import BackendInfo, TokenIds, Vectors
 from embedserve.backends.openvino_wide import WideModel
 from embedserve.backends.packing import pack
-from embedserve.errors import InferenceFailed, OutOfMemory
+from embedserve.errors import InferenceFailed, OutOfMemory, SettingsError
 from embedserve.machine.memory import drop_mapped
 from embedserve.models.spec import ModelSpec
 
@@ -61,6 +61,12 @@ class OpenVinoBackend:
             return model
 
         self._model = compiled(streams)
+        computed = self._model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if computed != options["INFERENCE_PRECISION_HINT"]:  # a hint: the library drops it without a word
+            raise SettingsError(
+                f"OpenVINO computes {computed} on this machine instead of {options['INFERENCE_PRECISION_HINT']}: set "
+                "EMBEDDING_PRECISION=fp32"
+            )
         self._wide = WideModel(lambda: compiled(1)) if wide and streams > 1 else None
         self._inputs = [i.get_any_name() for i in self._model.inputs]
         self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)

@@ -28,6 +28,7 @@ from embedserve.models.spec import ModelSource
 
 _COPY = 2.3  # bytes of a second compiled model for each byte of the artefact: 1.6 (fp32) to 2.3 (bf16) measured
 OPENVINO_MACHINES = ("x86_64", "amd64", "arm64", "aarch64")
+OPENVINO_BF16_MACHINES = ("x86_64", "amd64")  # its CPU device's page: on ARM the hint is ignored, whatever the CPU has
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _backend(backend: str, device: str) -> tuple[str, str]:
 
 
 def _openvino(source: ModelSource, precision: str, home: Path, reason: str) -> Choice:
-    chosen, why = _cpu_precision(source, precision, home)
+    chosen, why = _cpu_precision(source, precision, home, _openvino_bf16())
     artefact = artefacts.find(source, "int8", home) if chosen == "int8" else None
     if chosen == "int8" and artefact is None:
         raise ArtefactError(_no_int8(source, home))
@@ -152,7 +153,7 @@ def _load_openvino(source: ModelSource, choice: Choice, threads: int, wide_bytes
     from embedserve.backends.openvino_backend import OpenVinoBackend
 
     artefact = choice.artefact or convert.artefact(source, choice.precision, home)
-    native = cpu.features().bf16
+    native = _openvino_bf16()
     wide = wide_bytes > 0 and artefact.size * _COPY <= wide_bytes
     return OpenVinoBackend(artefact, source.spec, threads=threads, native_bf16=native, why=choice.why, wide=wide)
 
@@ -184,8 +185,13 @@ def _static(source: ModelSource, backend: str, precision: str, device: str) -> C
     return Choice("static", "fp32", "cpu", "static: a table of token vectors, no inference library is needed")
 
 
-def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str, str]:
-    """The precision on the CPU and why. Refuses bf16 where the CPU would emulate it."""
+def _openvino_bf16() -> bool:
+    return cpu.features().bf16 and platform.machine().lower() in OPENVINO_BF16_MACHINES
+
+
+def _cpu_precision(source: ModelSource, precision: str, home: Path, native: bool) -> tuple[str, str]:
+    """The precision on the CPU and why. native: the library computes bf16 here; it is refused where it would be
+    emulated or ignored."""
     features = cpu.features()
     if precision == "fp16":
         _allowed(source, precision)
@@ -194,6 +200,11 @@ def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str
         raise SettingsError(
             f"EMBEDDING_PRECISION=bf16: {features.name} has no bf16 arithmetic (no AVX512_BF16, AMX or ARM BF16), "
             "and emulated it is many times slower than fp32; take fp32 or int8"
+        )
+    if precision == "bf16" and not native:
+        raise SettingsError(
+            f"EMBEDDING_PRECISION=bf16: OpenVINO computes it on x86-64 only, not on {platform.machine()}; take fp32 or "
+            "int8, or EMBEDDING_BACKEND=torch"
         )
     if precision != "auto":
         _allowed(source, precision)
@@ -208,9 +219,10 @@ def _cpu_precision(source: ModelSource, precision: str, home: Path) -> tuple[str
             unused = "; the int8 artefact is torn: run `embedserve optimize` again"
         elif artefacts.stale(source, "int8", home):
             unused = "; the int8 artefact is of another OpenVINO or embedserve version: run `embedserve optimize` again"
-    if features.bf16 and "bf16" in source.spec.dtypes:
+    if native and "bf16" in source.spec.dtypes:
         return "bf16", f"native on this CPU ({', '.join(f for f in features.flags if 'bf16' in f)}){unused}"
-    return "fp32", f"no native bf16 on this CPU{unused}"
+    where = f"by OpenVINO on {platform.machine()}" if features.bf16 and not native else "on this CPU"
+    return "fp32", f"no native bf16 {where}{unused}"
 
 
 def _unfit(artefact: artefacts.Artefact, features: cpu.CpuFeatures) -> str:
@@ -251,7 +263,7 @@ def _torch(source: ModelSource, precision: str, device: str, reason: str) -> Cho
             native = cpu.features().bf16 and "bf16" in source.spec.dtypes
             chosen, why = ("bf16", "native on this CPU") if native else ("fp32", "no native bf16 on this CPU")
         else:
-            chosen, why = _cpu_precision(source, precision, Path())
+            chosen, why = _cpu_precision(source, precision, Path(), cpu.features().bf16)
     else:
         chosen, why = _gpu_precision(source, precision, device)
     return Choice("torch", chosen, device, f"torch: {reason}; {chosen}: {why}")

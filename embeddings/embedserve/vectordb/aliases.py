@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from pathlib import Path
 
 import orjson
 
 from embedserve.vectordb.files import replace_json
 from embedserve.vectordb.threads import in_thread
+
+log = logging.getLogger(__name__)
 
 
 class Aliases:
@@ -20,9 +24,20 @@ class Aliases:
         self._writing = asyncio.Lock()
 
     def load(self) -> None:
-        """Blocking."""
-        if self._path.exists():
-            self._known = dict(orjson.loads(self._path.read_bytes()))
+        """Blocking. A file that is no table of names is set aside and logged: the collections are served by their own
+        names, and nothing is guessed."""
+        if not self._path.exists():
+            return
+        try:
+            found = orjson.loads(self._path.read_bytes())
+            if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+                raise ValueError("not an object of names")
+        except ValueError as error:
+            kept = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
+            self._path.rename(kept)
+            log.error("%s is damaged (%s): kept as %s; no alias is known, set them again", self._path, error, kept.name)
+        else:
+            self._known = found
 
     def all(self) -> dict[str, str]:
         return dict(self._known)
