@@ -253,6 +253,7 @@ def main() -> int:
                 "EMBEDDING_MEMORY_LIMIT": args.limit,
                 "EMBEDDING_MAX_MEMORY_PERCENT": str(args.percent),
                 "EMBEDDING_ONNX_THREADS": args.threads,
+                "EMBEDDING_MAX_BATCH_SIZE": "64",  # the worker's own value; unset it is the backend's advice, 16
             }
             server = StartedServer("embedserve", [*own_command(args.model), "--backend", args.backend], env)
             endpoint = server.endpoint

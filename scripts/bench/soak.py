@@ -225,6 +225,7 @@ def main() -> int:
             server.wait()
             crowd = Crowd(server.endpoint, pool_of(args.pool, served(server.endpoint)))
             crowd.pool.ask(server.endpoint)
+            crowd.pool.fill(server.endpoint)
             before = look(psutil.Process(server.process.pid), 0, 0)
             rows = load(server, crowd, args)
             if server.process.poll() is not None:

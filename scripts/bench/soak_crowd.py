@@ -48,6 +48,23 @@ class Pool:
             self.vectors[model] = np.stack(rows)
         connection.close()
 
+    def fill(self, endpoint: Endpoint, at_once: int = 8) -> None:
+        """The longest text to all streams of each model at once, until each has surely had it: their working memory
+        grows to it, and what grows afterwards is a leak."""
+        longest = max(self.texts, key=len)
+
+        def ask(number: int, model: str) -> None:
+            connection = endpoint.connect()
+            texts = [
+                f"{number}.{place} {longest}" for place in range(2)
+            ]  # no cache has it; one alone takes another way
+            connection.embed(request_body(texts, model))
+            connection.close()
+
+        for model in self.models:
+            with ThreadPoolExecutor(at_once) as pool:
+                list(pool.map(ask, range(3 * at_once), [model] * (3 * at_once)))
+
     def faults(self, reply: Reply, chosen: Sequence[int], model: str) -> str:
         """What is wrong with the answer to these texts; empty when each vector is its own text's."""
         try:

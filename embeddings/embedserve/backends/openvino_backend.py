@@ -11,14 +11,14 @@ KERNELS of them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from embedserve.backends.artefacts import Artefact
 from embedserve.backends.base import BackendInfo, TokenIds, Vectors
+from embedserve.backends.openvino_buffers import Buffers
 from embedserve.backends.openvino_wide import WideModel
 from embedserve.backends.packing import pack
 from embedserve.errors import InferenceFailed, OutOfMemory, SettingsError
@@ -27,7 +27,6 @@ from embedserve.models.spec import ModelSpec
 
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
 MOST_STREAMS = 4  # more cores than this share a stream where they can: every stream has its own working memory
-_PATIENCE = 1.0  # seconds
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
 
@@ -71,8 +70,7 @@ class OpenVinoBackend:
         self._inputs = [i.get_any_name() for i in self._model.inputs]
         self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()
-        self._gate = threading.Condition()
-        self._running = 0
+        self._buffers = Buffers(self._free)
         self.info = BackendInfo(
             "openvino",
             artefact.precision,
@@ -94,7 +92,7 @@ class OpenVinoBackend:
         return self.embed(sequences) if wide is None else self._infer(wide, "wide_request", sequences)
 
     def _infer(self, model: Any, name: str, sequences: Sequence[TokenIds]) -> Vectors:
-        with self._in_use():
+        with self._buffers.in_use(self.activation_bytes(len(sequences), max(map(len, sequences)))):
             request = getattr(self._requests, name, None)  # one a thread and model
             if request is None:
                 request = model.create_infer_request()
@@ -115,27 +113,16 @@ class OpenVinoBackend:
         return count * length * (self._width * 60 + length * 8)
 
     def release_memory(self) -> None:
-        """Frees the buffers between layers (they come back when needed), once no batch runs; gives up after a moment,
-        since under load there is always one."""
-        with self._gate:
-            if self._gate.wait_for(lambda: self._running == 0, timeout=_PATIENCE):
-                self._model.release_memory()
-                if self._wide is not None:
-                    self._wide.release_memory()
+        """Frees the buffers between layers (they come back when needed), if nothing runs."""
+        self._buffers.release()
+
+    def _free(self) -> None:
+        self._model.release_memory()
+        if self._wide is not None:
+            self._wide.release_memory()
 
     def close(self) -> None:
         self._requests = threading.local()
         if self._wide is not None:
             self._wide.close()
         del self._model
-
-    @contextmanager
-    def _in_use(self) -> Iterator[None]:
-        with self._gate:
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._gate:
-                self._running -= 1
-                self._gate.notify_all()

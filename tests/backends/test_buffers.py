@@ -1,0 +1,124 @@
+"""Buffers that one long text needed do not stay for ever, and giving them back neither waits for ever nor disturbs."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+import pytest
+
+from embedserve.backends import openvino_buffers
+from embedserve.backends.openvino_buffers import LARGE, Buffers
+from embedserve.backends.select import load_backend
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """`clock.now` seconds."""
+
+    class Clock:
+        now = 0.0
+
+    monkeypatch.setattr(openvino_buffers.time, "monotonic", lambda: Clock.now)
+    return Clock
+
+
+def run(buffers: Buffers, need: int) -> None:
+    with buffers.in_use(need):
+        pass
+
+
+def test_after_half_a_minute_without_a_large_batch_the_next_one_gives_back_once(clock):
+    freed = []
+    buffers = Buffers(lambda: freed.append(clock.now))
+    for clock.now, need in ((0, 1), (1, LARGE + 1), (20, 1), (25, LARGE + 1), (50, 1), (56, 1), (90, 1)):
+        run(buffers, need)
+    assert freed == [56]
+
+
+def test_it_waits_for_what_runs_and_what_comes_waits_for_it(clock):
+    freed, order = [], []
+    buffers = Buffers(lambda: freed.append(1))
+    run(buffers, LARGE + 1)
+    clock.now = 31
+    with ThreadPoolExecutor() as pool:
+        with buffers.in_use(1):  # a batch that runs for long
+            run(buffers, 1)  # ends: time to give back, but not while the other runs
+            late = pool.submit(lambda: (run(buffers, 1), order.append("late")))
+            time.sleep(0.05)
+            assert not freed
+            assert not order
+        late.result(5)
+    assert (freed, order) == ([1], ["late"])
+
+
+def test_a_batch_that_never_ends_stops_nobody(clock, monkeypatch):
+    monkeypatch.setattr(openvino_buffers, "_PATIENCE", 0.01)
+    freed = []
+    buffers = Buffers(lambda: freed.append(1))
+    run(buffers, LARGE + 1)
+    clock.now = 31
+    with buffers.in_use(1):
+        for _ in range(5):
+            run(buffers, 1)
+    assert not freed
+    buffers.release()
+    assert freed == [1]
+
+
+def test_a_library_that_refuses_costs_nobody_an_answer(clock, caplog):
+    def busy():
+        raise RuntimeError("busy")
+
+    buffers = Buffers(busy)
+    run(buffers, LARGE + 1)
+    clock.now = 31
+    run(buffers, 1)
+    assert "not given back: busy" in caplog.text
+
+
+def test_nothing_runs_while_they_are_given_back_whatever_comes(monkeypatch):
+    monkeypatch.setattr(openvino_buffers, "KEEP", 0.002)
+    running, seen, freed, lock = 0, [], [], threading.Lock()
+
+    def free():
+        freed.append(1)
+        seen.append(running)
+        time.sleep(0.001)
+        seen.append(running)
+
+    buffers = Buffers(free)
+
+    def client(seed: int) -> None:
+        nonlocal running
+        chance = random.Random(seed)
+        for _ in range(60):
+            with buffers.in_use(LARGE + 1 if chance.random() < 0.1 else 1):
+                with lock:
+                    running += 1
+                time.sleep(chance.random() / 1000)
+                with lock:
+                    running -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(client, range(4)))
+    assert freed
+    assert set(seen) == {0}
+
+
+def test_the_memory_of_a_long_text_comes_back_while_short_ones_go_on(tiny_jina, tmp_path, monkeypatch):
+    monkeypatch.setattr(openvino_buffers, "KEEP", 0.0)
+    backend = load_backend(tiny_jina, backend="openvino", precision="fp32", home=tmp_path, threads=1)
+    resident = psutil.Process().memory_info
+    text = np.arange(5, 4101, dtype=np.int32) % 100 + 5
+    monkeypatch.setattr(openvino_buffers, "LARGE", backend.activation_bytes(1, 1000))
+    want = backend.embed([text])
+    with_buffers = resident().rss
+    backend.embed([text[:20]])
+    assert resident().rss < with_buffers - 60e6
+    assert np.array_equal(backend.embed([text]), want)
+    backend.close()
