@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -97,6 +98,19 @@ def test_pieces_join_without_a_seam_wherever_they_are_cut(tokenizer, reference, 
         patch.setattr(module, "PIECE", 20)
         (encoding,) = tokenizer.encode([text], 10_000)
     assert encoding.ids.tolist() == reference.encode(text).ids
+
+
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=8))
+def test_few_texts_need_no_other_thread_and_have_the_ids_of_a_batch(tokenizer, texts):
+    """A search's text is encoded where it is asked for: on a busy machine the library's threads wait for a core."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ALONE", -1)
+        wanted = [e.ids.tolist() for e in tokenizer.encode(texts)]
+    rust = Mock(wraps=tokenizer._rust)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizer, "_rust", rust)
+        assert [e.ids.tolist() for e in tokenizer.encode(texts)] == wanted
+    assert not rust.encode_batch_fast.called
 
 
 @pytest.mark.parametrize("unit", ["a b ", "a", "世", "🙂"])

@@ -24,6 +24,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ PIECE = 64 * 1024  # characters encoded at once from one text
 COUNTED = 1024 * 1024  # characters of one text after which an over-long text is no longer counted
 READ = 8 * COUNTED  # characters of one text after which even white space and endless words are given up
 CALL = 1024 * 1024  # characters in one call of the library
+ALONE = 1024  # characters that are encoded by the calling thread itself
 SECOND = 1 << 28  # marks of an id
 PROMPT = 1 << 29
 ID = SECOND - 1  # what is left of an id without its marks
@@ -216,10 +218,18 @@ class Tokenizer:
         if self._lower_case:
             texts = [text.lower() for text in texts]
         try:
-            encodings = self._rust.encode_batch_fast(texts, add_special_tokens=False)
+            encodings = self._encodings(texts)
         except TypeError:  # a lone surrogate cannot become UTF-8
-            encodings = self._rust.encode_batch_fast([_clean(t) for t in texts], add_special_tokens=False)
+            encodings = self._encodings([_clean(t) for t in texts])
         return [np.array(e.ids, dtype=np.int32) for e in encodings]
+
+    def _encodings(self, texts: list[str]) -> list[Any]:
+        """A batch goes to the library's own threads. On a busy machine those wait for a core, seen for 70 ms, and who
+        asked waits with them; that may be the event loop, with a search."""
+        if sum(map(len, texts)) <= ALONE:
+            return [self._rust.encode(text, add_special_tokens=False) for text in texts]
+        encodings: list[Any] = self._rust.encode_batch_fast(texts, add_special_tokens=False)
+        return encodings
 
     def _template(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """The special tokens before and after a text."""
