@@ -58,8 +58,8 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_finish():
-    """What pytest and the libraries hold (700,000 objects) stays frozen. A server collects all that it finds at its start
-    and after each unload: half a second each in this process, and a tenth of that in one of its own."""
+    """What pytest and the libraries hold (700,000 objects) stays frozen. A server collects all that it finds at its
+    start and after each unload: half a second each in this process, a tenth of that in one of its own."""
     gc.collect()
     gc.freeze()
     gc.unfreeze = lambda: None

@@ -112,6 +112,7 @@ def test_a_wrong_element_is_named(minilm):
         minilm.embed(["a", 3])
 
 
+@pytest.mark.slow
 def test_gemma_equals_the_library_with_and_without_prompts(gemma):
     made, reference, _ = gemma
     texts = ["def f(): pass", "a longer text " * 30]

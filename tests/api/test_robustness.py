@@ -218,6 +218,7 @@ def test_a_hundred_clients_are_all_answered_right_and_none_refused():
             np.testing.assert_allclose(answer.json()["data"][41]["embedding"], one, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_search_overtakes_a_scan():
     with fake_server(max_batch_size=8) as server:
         server.backend.delay = 0.05

@@ -111,6 +111,7 @@ def test_what_is_unfinished_at_the_drains_end_is_503_with_retry_after(serve, sec
     assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_what_waits_is_finished_within_the_drain(serve):
     process, url = serve(computing=1.0, EMBEDDING_SEMAPHORE_VALUE="2", EMBEDDING_DRAIN_TIMEOUT="20")
     answers = []

@@ -122,6 +122,7 @@ def test_ratios_are_medians_of_the_rounds_and_throughput_ignores_the_probes() ->
     assert second["cosine_mean"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_another_models_vectors_show_in_the_cosine() -> None:
     class Other(FakeOpenAI):
         def answer(self, texts: list[str]) -> dict[str, Any]:

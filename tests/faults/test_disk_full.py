@@ -38,6 +38,7 @@ def run(code, limit, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_cache_on_a_full_disk_costs_no_answer(tmp_path):
     done = run(
         """

@@ -220,6 +220,7 @@ async def test_too_many_folders_to_watch_is_said_after_they_are_indexed(
     assert found(await points(client, run.store)) == expected(workspace)
 
 
+@pytest.mark.slow
 async def test_interrupted_ten_times_at_random_the_end_is_the_same_as_of_one_clean_run(
     qdrant: Qdrant, client: AsyncQdrantClient, tmp_path: Path, service: EmbeddingStandIn
 ) -> None:

@@ -62,6 +62,7 @@ def test_the_published_spelling_is_the_same_model(tmp_path):
     np.testing.assert_array_equal(*rows)
 
 
+@pytest.mark.slow
 def test_a_rotary_base_that_follows_the_length_of_a_batch_is_not_approximated_but_the_text_is_cut_before_it(tmp_path):
     ours = transformer("nomic_bert", tmp_path / "transformers")
     scaled = as_published(ours, tmp_path / "scaled", rotary_scaling_factor=2, max_trained_positions=64, n_positions=512)

@@ -250,6 +250,7 @@ def test_a_server_that_is_not_ready_in_time_is_left_running_and_named(checkout):
     assert gone(pid)
 
 
+@pytest.mark.slow
 def test_a_server_that_ignores_sigterm_is_killed_with_a_word(checkout):
     checkout.make_venv(entry="#!/bin/bash\ntrap '' TERM\nwhile :; do sleep 0.2; done\n")
     checkout.run("start", "jina", EMBEDSERVE_START_TIMEOUT="1")
@@ -434,6 +435,7 @@ def test_torch_alone_is_looked_for_in_its_own_index_and_then_in_pips(checkout):
     assert "--index-url" not in third
 
 
+@pytest.mark.slow
 def test_a_failed_install_shows_its_last_lines_and_the_next_try_recovers(checkout):
     """Half a .venv, as an interrupted install leaves it, and a package index that does not answer."""
     (checkout.root / ".venv/bin").mkdir(parents=True)

@@ -223,6 +223,7 @@ def snapshot(http, filled):
 
 
 @embedded_only
+@pytest.mark.slow
 def test_an_uploaded_snapshot_becomes_the_collection_on_another_server(snapshot, tmp_path):
     made, content = snapshot
     with Embedded(tmp_path / "other") as other, httpx.Client(base_url=other.url, timeout=30) as there:
@@ -235,7 +236,16 @@ def test_an_uploaded_snapshot_becomes_the_collection_on_another_server(snapshot,
 
 
 @embedded_only
-@pytest.mark.parametrize("damage", ["cut", "foreign", "checksum", "field", "second", "json", "empty", "page"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cut",
+        "foreign",
+        "json",
+        "empty",
+        *(pytest.param(d, marks=pytest.mark.slow) for d in ("checksum", "field", "second", "page")),
+    ],
+)
 def test_an_upload_that_is_no_snapshot_leaves_the_collection_as_it_is(http, filled, snapshot, damage):
     _made, content = snapshot
     part = b'--x\r\nContent-Disposition: form-data; name="%b"; filename="a"\r\n\r\n%b\r\n'

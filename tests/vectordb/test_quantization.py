@@ -50,7 +50,7 @@ def clustered(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", [pytest.param("binary", marks=pytest.mark.slow), "scalar"])
 def test_a_rescored_search_finds_what_an_exact_one_finds_with_the_same_scores(kind: str, tmp_path: Path) -> None:
     rows = clustered(np.random.default_rng(3))
     with embedded_qdrant(tmp_path / "storage") as server, httpx.Client(base_url=server.url, timeout=60) as http:

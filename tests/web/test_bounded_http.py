@@ -90,7 +90,7 @@ def test_half_sent_headers_are_408_and_the_connection_closes(connection, monkeyp
         connection.sendall(first)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
     connection.sendall(b"GET /health HTTP/1.1\r\nHost: loc")
-    assert read_all(connection).startswith(b"HTTP/1.1 408")
+    assert b"HTTP/1.1 408" in read_all(connection)  # the rest of the first answer may come in between
 
 
 def test_after_an_early_refusal_the_connection_closes(connection, monkeypatch):
