@@ -50,16 +50,16 @@ class Pool:
 
     def fill(self, endpoint: Endpoint, at_once: int = 8) -> None:
         """The longest text to all streams of each model at once, until each has surely had it: their working memory
-        grows to it, and what grows afterwards is a leak."""
+        grows to it, and what grows afterwards is a leak. Raises ValueError when one is refused."""
         longest = max(self.texts, key=len)
 
         def ask(number: int, model: str) -> None:
             connection = endpoint.connect()
-            texts = [
-                f"{number}.{place} {longest}" for place in range(2)
-            ]  # no cache has it; one alone takes another way
-            connection.embed(request_body(texts, model))
+            # Numbered, so that no cache has them; two, as one alone takes another way.
+            reply = connection.embed(request_body([f"{number}.{place} {longest}" for place in range(2)], model))
             connection.close()
+            if reply.status != 200:
+                raise ValueError(f"{model} refused the longest text on a quiet server: {reply.error()}")
 
         for model in self.models:
             with ThreadPoolExecutor(at_once) as pool:

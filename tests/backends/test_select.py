@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from embedserve.backends import artefacts, convert, select
+from embedserve.backends.openvino_backend import OpenVinoBackend
 from embedserve.backends.select import load_backend
 from embedserve.errors import ArtefactError, MissingExtra, SettingsError
 from embedserve.machine import cpu
@@ -64,6 +65,16 @@ def test_on_arm_openvino_takes_fp32_whatever_the_cpu_has_and_says_so(tiny_jina, 
     assert "no native bf16 by OpenVINO on aarch64" in why
     with pytest.raises(SettingsError, match="x86-64 only, not on aarch64"):
         load_backend(tiny_jina, precision="bf16", home=tmp_path)
+
+
+def test_what_openvino_computes_is_asked_of_the_backend_and_not_of_who_makes_it(tiny_jina, tmp_path, monkeypatch):
+    """Choosing, judging int8 and estimating memory had each its own answer; on ARM one of them asked for bf16."""
+    on(monkeypatch, cpu.CpuFeatures("Neoverse-V2", True, True, ("bf16", "asimddp", "i8mm")))
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    artefact = convert.artefact(tiny_jina, "bf16", tmp_path)
+    backend = OpenVinoBackend(artefact, tiny_jina.spec, threads=1, why="as `optimize` judges")
+    assert backend._model.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
+    backend.close()
 
 
 @pytest.mark.parametrize("pinned", ["fp32", "bf16"])

@@ -10,6 +10,7 @@ KERNELS of them.
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from embedserve.backends.openvino_buffers import Buffers
 from embedserve.backends.openvino_wide import WideModel
 from embedserve.backends.packing import pack
 from embedserve.errors import InferenceFailed, OutOfMemory, SettingsError
+from embedserve.machine import cpu
 from embedserve.machine.memory import drop_mapped
 from embedserve.models.spec import ModelSpec
 
@@ -37,17 +39,20 @@ def streams_for(threads: int) -> int:
     return next((n for n in (4, 3, 5, 2, 7) if threads % n == 0), 1)
 
 
+def computes_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 here. Its CPU device's page: on x86-64 only, whatever an ARM CPU has."""
+    return cpu.features().bf16 and platform.machine().lower() in ("x86_64", "amd64")
+
+
 class OpenVinoBackend:
     """See base.Backend and base.RunsAlone. wide: keep a second copy of the model, which runs one text on all cores."""
 
-    def __init__(
-        self, artefact: Artefact, spec: ModelSpec, *, threads: int, native_bf16: bool, why: str, wide: bool = False
-    ) -> None:
+    def __init__(self, artefact: Artefact, spec: ModelSpec, *, threads: int, why: str, wide: bool = False) -> None:
         import openvino
 
         streams = streams_for(threads)
         options: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": "bf16" if native_bf16 and artefact.precision != "fp32" else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if computes_bf16() and artefact.precision != "fp32" else "f32",
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,
             "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,

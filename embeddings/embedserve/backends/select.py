@@ -28,7 +28,6 @@ from embedserve.models.spec import ModelSource
 
 _COPY = 2.3  # bytes of a second compiled model for each byte of the artefact: 1.6 (fp32) to 2.3 (bf16) measured
 OPENVINO_MACHINES = ("x86_64", "amd64", "arm64", "aarch64")
-OPENVINO_BF16_MACHINES = ("x86_64", "amd64")  # its CPU device's page: on ARM the hint is ignored, whatever the CPU has
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,9 @@ def _backend(backend: str, device: str) -> tuple[str, str]:
 
 
 def _openvino(source: ModelSource, precision: str, home: Path, reason: str) -> Choice:
-    chosen, why = _cpu_precision(source, precision, home, _openvino_bf16())
+    from embedserve.backends.openvino_backend import computes_bf16
+
+    chosen, why = _cpu_precision(source, precision, home, computes_bf16())
     artefact = artefacts.find(source, "int8", home) if chosen == "int8" else None
     if chosen == "int8" and artefact is None:
         raise ArtefactError(_no_int8(source, home))
@@ -153,9 +154,8 @@ def _load_openvino(source: ModelSource, choice: Choice, threads: int, wide_bytes
     from embedserve.backends.openvino_backend import OpenVinoBackend
 
     artefact = choice.artefact or convert.artefact(source, choice.precision, home)
-    native = _openvino_bf16()
     wide = wide_bytes > 0 and artefact.size * _COPY <= wide_bytes
-    return OpenVinoBackend(artefact, source.spec, threads=threads, native_bf16=native, why=choice.why, wide=wide)
+    return OpenVinoBackend(artefact, source.spec, threads=threads, why=choice.why, wide=wide)
 
 
 def _onnx(precision: str, reason: str) -> Choice:
@@ -183,10 +183,6 @@ def _static(source: ModelSource, backend: str, precision: str, device: str) -> C
             "EMBEDDING_BACKEND, EMBEDDING_PRECISION and EMBEDDING_DEVICE at auto"
         )
     return Choice("static", "fp32", "cpu", "static: a table of token vectors, no inference library is needed")
-
-
-def _openvino_bf16() -> bool:
-    return cpu.features().bf16 and platform.machine().lower() in OPENVINO_BF16_MACHINES
 
 
 def _cpu_precision(source: ModelSource, precision: str, home: Path, native: bool) -> tuple[str, str]:

@@ -122,8 +122,7 @@ class _Job:
         from embedserve.backends.openvino_backend import OpenVinoBackend
 
         step = self.bar.add_task(f"judge {artefact.precision}", total=len(ids))
-        native = cpu.features().bf16
-        backend = OpenVinoBackend(artefact, self.source.spec, threads=self.threads, native_bf16=native, why="judged")
+        backend = OpenVinoBackend(artefact, self.source.spec, threads=self.threads, why="judged")
         try:
             return judge.rows_of(backend, ids, lambda done: self.bar.advance(step, done))
         finally:

@@ -74,8 +74,10 @@ def find(name: str, settings: Settings) -> Found:
 def _bytes_a_parameter(spec: ModelSpec, settings: Settings) -> int:
     """What a loaded model was seen to take, rounded up (MiniLM and random weights of jina's size, in OpenVINO: the
     mapped file and the repacked weights)."""
+    from embedserve.backends.openvino_backend import computes_bf16
+
     half = settings.precision in ("bf16", "fp16") or (
-        settings.precision == "auto" and cpu.features().bf16 and "bf16" in spec.dtypes
+        settings.precision == "auto" and computes_bf16() and "bf16" in spec.dtypes
     )
     return 6 if half or settings.precision == "int8" else 10
 
