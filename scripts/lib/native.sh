@@ -74,11 +74,13 @@ native_stop() {
 }
 
 native_tail() { # native_tail SERVICE LINES [follow]: of this start alone; earlier ones stay in the file
-  local began
-  if [ -f "$RUN/$1.log" ]; then
-    began=$(grep -n "^== $1 started " "$RUN/$1.log" | tail -n 1 | cut -d : -f 1)
-    tail -n "+${began:-1}" "$RUN/$1.log" | tail -n "$2"
-    if [ -n "${3:-}" ]; then exec tail -n 0 -f "$RUN/$1.log"; fi
+  local log=$RUN/$1.log first last
+  if [ -f "$log" ]; then
+    first=$(grep -n "^== $1 started " "$log" | tail -n 1 | cut -d : -f 1)
+    last=$(($(wc -l <"$log") - $2 + 1))
+    [ "$last" -le "${first:-1}" ] || first=$last
+    # One tail shows and follows: between two of them a line would be lost.
+    exec tail -n "+${first:-1}" ${3:+-f} "$log"
   else
     say "$1 has no log yet: it was never started natively."
   fi

@@ -1,10 +1,12 @@
 """manage.sh without Docker: the life of the two services: the real server (fake model), the real Qdrant Edge."""
 
+import itertools
 import os
 import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -363,13 +365,39 @@ def test_logs_show_the_last_lines_and_follow(ready):
     assert "listening on" in ready.run("logs", "jina").stdout
     with subprocess.Popen([str(ready.manage), "logs", "-f", "jina"], env=ready.env, stdout=subprocess.PIPE, text=True,
                           start_new_session=True) as follower:  # fmt: skip
-        while "listening on" not in follower.stdout.readline():
-            pass
+        assert any("listening on" in line for line in follower.stdout)
         httpx.post(ready.url("/v1/embeddings"), json={"input": ""})
-        while "400" not in follower.stdout.readline():
-            pass
+        assert any("400" in line for line in follower.stdout)
         os.killpg(follower.pid, signal.SIGINT)
         assert follower.wait(10) == 130
+
+
+def test_logs_that_follow_leave_no_line_out(ready):
+    """Regression: what was written between the last lines and the first that was followed was never shown."""
+    log = ready.root / ".run/jina.log"
+    log.parent.mkdir(exist_ok=True)
+    done = threading.Event()
+
+    def write() -> None:
+        with log.open("w") as file:
+            file.write("before\n== jina started now\n")
+            for number in itertools.count():
+                file.write(f"{number}\n")
+                file.flush()
+                if done.wait(0.0005):
+                    return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with subprocess.Popen([str(ready.manage), "logs", "-f", "jina"], env=ready.env, stdout=subprocess.PIPE,
+                              text=True, start_new_session=True) as follower:  # fmt: skip
+            seen = [int(line) for line in itertools.islice(follower.stdout, 2000) if line.strip().isdigit()]
+            os.killpg(follower.pid, signal.SIGINT)
+    finally:
+        done.set()
+        writer.join()
+    assert seen == list(range(seen[0], seen[0] + len(seen)))
 
 
 def test_the_fallback_model_is_said_at_start_and_in_status(ready):
