@@ -8,6 +8,7 @@ from typing import Any
 from embedserve.vectordb.body import Fields, expect
 from embedserve.vectordb.call import Call
 from embedserve.vectordb.errors import ApiError, format_error
+from embedserve.vectordb.field_conditions import key_path
 from embedserve.vectordb.payload_indexes import parse_index
 from embedserve.vectordb.schema import parse_collection, patch_collection
 from embedserve.vectordb.storage import Storage
@@ -69,7 +70,7 @@ async def delete_collection(storage: Storage, call: Call, _body: Any) -> Any:
 async def create_index(storage: Storage, call: Call, body: Any) -> Any:
     collection = storage.get(call.name)
     fields = Fields(body, "body")
-    field = fields.need("field_name", str)
+    field = key_path(fields.need("field_name", str), "field_name")
     shown, native = parse_index(fields.take("field_schema") or fields.need("field_type"))
     fields.take("field_type")
     fields.done()
@@ -77,7 +78,8 @@ async def create_index(storage: Storage, call: Call, body: Any) -> Any:
 
 
 async def delete_index(storage: Storage, call: Call, _body: Any) -> Any:
-    return call.updated(await storage.get(call.name).delete_index(call.params["field"]))
+    field = key_path(call.params["field"], "the field in the address")
+    return call.updated(await storage.get(call.name).delete_index(field))
 
 
 async def list_aliases(storage: Storage, _call: Call, _body: Any) -> Any:

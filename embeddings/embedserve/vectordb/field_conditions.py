@@ -143,3 +143,9 @@ def checked(build: Callable[[], T], where: str) -> T:
         return build()
     except (ValueError, TypeError, OverflowError) as error:
         raise format_error(f"{where}: {str(error).splitlines()[0]}") from None
+
+
+def key_path(value: str, where: str) -> str:
+    """`value`, a path into a payload ("a.b[]"). A malformed one is a 400 that names `where`."""
+    checked(lambda: edge.PayloadSelector.Include([value]), where)
+    return value

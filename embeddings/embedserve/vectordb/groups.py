@@ -15,6 +15,7 @@ import qdrant_edge as edge
 
 from embedserve.vectordb.body import Fields
 from embedserve.vectordb.errors import ApiError, format_error
+from embedserve.vectordb.field_conditions import key_path
 from embedserve.vectordb.ids import PointId, parse_id, plain_id
 from embedserve.vectordb.points import Lookup, parse_payload_selector, parse_with_vector, scored_json
 from embedserve.vectordb.queries import Query, Vectors
@@ -92,7 +93,8 @@ class Groups:
 def parse_groups(body: Any, space: Space, parse: Callable[..., Query]) -> Groups:
     """A query's body with `group_by`, `group_size` (3) and `limit` (10, of groups)."""
     fields = Fields(body, "body")
-    key, size, limit = fields.need("group_by", str), fields.count("group_size", 3, 1), fields.count("limit", 10, 1)
+    key = key_path(fields.need("group_by", str), "group_by")
+    size, limit = fields.count("group_size", 3, 1), fields.count("limit", 10, 1)
     with_lookup = fields.take("with_lookup")
     if fields.take("offset") is not None:
         raise format_error("body: unknown field `offset`")

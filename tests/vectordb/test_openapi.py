@@ -1,0 +1,69 @@
+"""No request that Qdrant's document allows or forbids gets an answer that the document does not know.
+
+schemathesis draws the requests; the document is that of the real server's REST layer in qdrant-client.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from embedserve.vectordb.routes import ROUTES
+from support.processes import clean_environment
+from support.qdrant_document import document
+
+from .conftest import Embedded, embedded_only
+
+THERE = "there"
+# Made, emptied and deleted at random; what the others work on stays.
+DRAWN = {(method, "/collections/{collection_name}"): ["drawn", "other"] for method in ("PUT", "PATCH", "DELETE")}
+# Each takes 50 MB.
+SPACE = {("POST", "/collections/{name}/snapshots")}
+# A document cannot say that a vector has the collection's size, or that unknown fields are let through, as Rust does.
+NOT_JUDGED = "positive_data_acceptance,negative_data_rejection,unsupported_method,missing_required_header"
+# 501 names what the embedded server leaves out.
+CONFIGURED = """
+[checks]
+not_a_server_error.expected-statuses = ["2xx", "4xx", 501]
+"""
+
+
+@pytest.mark.slow
+@embedded_only
+def test_every_answer_conforms_to_the_document_of_the_real_server(tmp_path: Path) -> None:
+    pytest.importorskip("schemathesis")
+    with Embedded(tmp_path / "storage") as server:
+        _draw(server, tmp_path)
+    assert "Traceback" not in server.log.read_text()
+
+
+def _draw(server: Embedded, folder: Path) -> None:
+    made = httpx.put(f"{server.url}/collections/{THERE}", json={"vectors": {"size": 2, "distance": "Dot"}})
+    assert made.status_code == 200
+    points = [{"id": i, "vector": [i, 1], "payload": {"a": i}} for i in range(20)]
+    assert httpx.put(f"{server.url}/collections/{THERE}/points?wait=true", json={"points": points}).status_code == 200
+    served = {(method, path) for method, path, _ in ROUTES} - SPACE
+    described = document(served, {("", ""): [THERE], **DRAWN})
+    assert len(described["paths"]) > 25
+    (folder / "qdrant.json").write_text(json.dumps(described))
+    (folder / "schemathesis.toml").write_text(CONFIGURED)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
+            *("run", "qdrant.json", "--url", server.url, "--max-examples", "30", "--seed", "8"),
+            *("--phases", "fuzzing", "--exclude-checks", NOT_JUDGED, "--generation-database", "none"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=clean_environment(COLUMNS="120"),
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept = httpx.post(f"{server.url}/collections/{THERE}/points/count", json={})
+    assert kept.status_code == 200
