@@ -11,7 +11,7 @@ threshold that keeps 95 % of the right answers found.
     embedserve qdrant & embedserve serve --model all-MiniLM-L6-v2 &
     python scripts/bench/retrieval.py --pairs 1500
 
-This repository grows: a figure of another day compares on that day's tree alone (`git worktree add`, `--repository`).
+This repository grows: a figure of another day compares on that day's tree alone (`git worktree add`, `--checkout`).
 The index is made in a folder and collection of its own and removed at the end.
 """
 
@@ -210,12 +210,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--pairs", type=int, default=1500, help="most pairs of a corpus (1500)")
     parser.add_argument("--corpus", action="append", choices=["stdlib", "repository"], help="both by default")
-    parser.add_argument("--repository", type=Path, default=REPOSITORY, help="a checkout of this repository (this one)")
+    parser.add_argument("--checkout", type=Path, default=REPOSITORY, help="a checkout of this repository (this one)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_connection_options(parser)
     args = parser.parse_args()
     fill(os.environ)
-    sources = {"stdlib": Path(sysconfig.get_path("stdlib")), "repository": args.repository / "embeddings"}
+    sources = {"stdlib": Path(sysconfig.get_path("stdlib")), "repository": args.checkout / "embeddings"}
     results = {}
     for name in args.corpus or sources:
         with tempfile.TemporaryDirectory(prefix="embedserve-retrieval-") as folder:
