@@ -3,9 +3,9 @@
     python scripts/bench/doctown.py [--chunks 50000] [--limit 420m] [--out memory-bank]
     python scripts/bench/doctown.py --url http://127.0.0.1:8000 --limit 1g      (a worker that runs already)
 
-MiniLM through ONNX Runtime behind POST /embed. --parallel clients send batches of --batch chunks; in the middle one
-request carries 8,192. A chunk is a line of the standard library's code (every fiftieth 15 lines; 19 tokens on average),
-made different by its number, so that no cache and no duplicate saves work; the cache is off.
+MiniLM through ONNX Runtime behind POST /embed. --parallel clients send batches of --batch chunks; in the middle
+--large requests carry 8,192 each. A chunk is a line of the standard library's code (every fiftieth 15 lines; 19 tokens
+on average), made different by its number, so that no cache and no duplicate saves work; the cache is off.
 
 Asked of it: every batch is a 200 with its own id and its chunks' ids in their order, every vector a unit vector, and
 those of 100 probe chunks, planted all over, the ones that they have alone; RSS never over the limit; the adaptive
@@ -131,12 +131,12 @@ class Run:
                 return f"{batch_id}: a vector is another chunk's"
         return ""
 
-    def all(self, size: int, parallel: int) -> None:
-        """Every chunk once: batches of `size`, and one of LARGE in the middle."""
+    def all(self, size: int, large: int, parallel: int) -> None:
+        """Every chunk once: batches of `size`, and `large` of LARGE in the middle."""
         parts, at = [], 0
-        large_at = (len(self.chunks) - LARGE) // 2 // size * size
+        large_from = (len(self.chunks) - large * LARGE) // 2 // size * size
         while at < len(self.chunks):
-            length = LARGE if at == large_at else size
+            length = LARGE if large_from <= at < large_from + large * LARGE else size
             parts.append((f"batch-{at}", self.chunks[at : at + length]))
             at += length
         todo = iter(parts)
@@ -232,6 +232,7 @@ def main() -> int:
     parser.add_argument("--url", default="", help="a worker that runs already; otherwise one is started")
     parser.add_argument("--chunks", type=int, default=50_000)
     parser.add_argument("--batch", type=int, default=1_000, help="chunks a request (1000)")
+    parser.add_argument("--large", type=int, default=3, help=f"requests of {LARGE} chunks (3)")
     parser.add_argument("--parallel", type=int, default=2, help="requests at once (2)")
     parser.add_argument("--limit", default="420m", help="EMBEDDING_MEMORY_LIMIT (420m)")
     parser.add_argument("--percent", type=float, default=70.0, help="EMBEDDING_MAX_MEMORY_PERCENT (70)")
@@ -263,7 +264,7 @@ def main() -> int:
             run, rows, stop = Run(endpoint, chunks(args.chunks)), list[Row](), threading.Event()
             watcher = threading.Thread(target=watch, args=(run, stop, rows))
             watcher.start()
-            run.all(args.batch, args.parallel)
+            run.all(args.batch, args.large, args.parallel)
             time.sleep(5)
             stop.set()
             watcher.join()
