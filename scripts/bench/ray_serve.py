@@ -40,6 +40,8 @@ from embedserve.bench.servers import StartedServer, end_on_sigterm, free_port, o
 from embedserve.bench.texts import waves
 
 MODEL, TEXTS = "all-MiniLM-L6-v2", 20
+# Of a core. With four a batch took all that waited, and the core had nothing until the answers had been read.
+CLIENTS = 10
 NEAR = 5e-3  # of the vectors of one text in batches of another make-up, in bf16
 
 
@@ -187,21 +189,21 @@ def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str,
         for name, (cores, start) in kinds.items():
             with start() as url:
                 load = Load(url, requests, plain_ask)
-                load.closed(4 * cores, seconds / 4)
-                seen = load.closed(4 * cores, seconds)
+                load.closed(CLIENTS * cores, seconds / 4)
+                seen = load.closed(CLIENTS * cores, seconds)
                 figures = {"requests_s": len(seen.ends) / seconds, **_latency(seen)}
                 assert not seen.refused, seen.refused[0]
                 assert not seen.wrong, f"{seen.wrong} answers differ"
                 found[name].append(figures["requests_s"])
                 say({"what": name, "round": number, **figures})
                 if name.startswith("Ray") and number == rounds - 1:
-                    points.append({"replicas": cores, "clients": 4 * cores, **figures})
+                    points.append({"replicas": cores, "clients": CLIENTS * cores, **figures})
                     points += opened(load, cores, figures["requests_s"], seconds)
     with on_ray(**fixed(3)) as url:
         load = Load(url, requests, plain_ask)
-        load.closed(12, seconds / 4)
-        seen = load.closed(12, seconds)
-        points.append({"replicas": 3, "clients": 12, "requests_s": len(seen.ends) / seconds, **_latency(seen)})
+        load.closed(3 * CLIENTS, seconds / 4)
+        seen = load.closed(3 * CLIENTS, seconds)
+        points.append({"replicas": 3, "clients": 3 * CLIENTS, "requests_s": len(seen.ends) / seconds, **_latency(seen)})
         say({"what": "Ray, 3 replicas", **points[-1]})
     for point in points:  # the median of the rounds is what a point is
         if point.get("clients") and point["replicas"] < 3:

@@ -6,8 +6,9 @@
 A request is `work` seconds of one core. Requests come by a Poisson process, or from clients that send the next one
 when they have the answer. One queue, first come first served, as Ray Serve keeps replicas equally busy; `cores` bounds
 what all replicas do together, equally shared (three replicas on two cores have two thirds of a core each). Replicas
-are added by `desired_replicas`, after `upscale_delay` and `startup` seconds. Not modelled: the network, batches of
-several requests, a replica that dies.
+are added by `desired_replicas`, after `upscale_delay` and `startup` seconds. `alone`: the work of a request behind
+which nobody waits, more than in company, as texts of several requests share batches. `beside`: cores that work for each
+that a replica keeps busy, in the proxy, in Ray and in the client. Not modelled: the network, a replica that dies.
 
 It is believed as far as it agrees with Erlang's formula (tests/bench/test_scale_sim.py) and with what was measured.
 """
@@ -47,16 +48,30 @@ class Scaling:
 @dataclass(frozen=True)
 class Load:
     """`rate`: (from second, requests a second), a step function; or `clients` that always have one request open.
-    `work`: mean seconds of a core a request; `spread`: "fixed" or "exponential"."""
+    `work`: mean seconds of a core a request; `alone`: where nobody waits behind it (None: the same); `spread`: "fixed"
+    or "exponential"."""
 
     work: float
     rate: tuple[tuple[float, float], ...] = ()
     clients: int = 0
     spread: str = "fixed"
+    alone: float | None = None
 
     def at(self, time: float) -> float:
         """Requests a second at a time."""
         return next((rate for since, rate in reversed(self.rate) if since <= time), 0.0)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What ray_serve.py measured with some replicas under `clients`, or at `rate` requests a second."""
+
+    replicas: int
+    requests_s: float
+    p50_ms: float
+    p95_ms: float
+    clients: int = 0
+    rate: float = 0.0
 
 
 @dataclass
@@ -83,12 +98,19 @@ class Result:
 
 
 class Simulation:
-    """One run. `replicas`: at its start; `scaling` None: they stay. `cores` None: one for each replica."""
+    """One run. `replicas`: at its start; `scaling` None: they stay. `cores` None: one for each replica, and others for
+    what is done `beside`."""
 
     def __init__(
-        self, load: Load, replicas: int, cores: float | None = None, scaling: Scaling | None = None, seed: int = 0
+        self,
+        load: Load,
+        replicas: int,
+        cores: float | None = None,
+        scaling: Scaling | None = None,
+        seed: int = 0,
+        beside: float = 0.0,
     ) -> None:
-        self.load, self.scaling, self.cores = load, scaling, cores
+        self.load, self.scaling, self.cores = load, scaling, cores and cores / (1 + beside)
         self.random = random.Random(seed)
         self.now = self.progress = 0.0  # progress: work that a request has got which was in work from the start
         self.serving, self.coming = replicas, []  # coming: when a replica that was asked for is ready
@@ -147,10 +169,11 @@ class Simulation:
 
     def _begin(self) -> None:
         while self.queue and len(self.busy) < self.serving:
-            work = self.load.work
+            came = self.queue.popleft()
+            work = self.load.alone if self.load.alone and not self.queue else self.load.work
             if self.load.spread == "exponential":
                 work = self.random.expovariate(1 / work)
-            heapq.heappush(self.busy, (self.progress + work, self.queue.popleft(), self.now))
+            heapq.heappush(self.busy, (self.progress + work, came, self.now))
 
     def _ended(self, result: Result, warm_up: float) -> None:
         _, came, began = heapq.heappop(self.busy)
@@ -198,32 +221,35 @@ def mean_wait(servers: int, rate: float, work: float) -> float:
     return erlang_c(servers, rate * work) * work / (servers - rate * work)
 
 
-def predict(measured: dict[str, object], work: float, cores: float | None) -> Result:
-    """What the simulation says of one measured point: `replicas` and `clients`, or `rate`."""
-    clients, rate = int(measured.get("clients") or 0), float(measured.get("rate") or 0)  # type: ignore[call-overload,arg-type]
-    load = Load(work, ((0.0, rate),) if rate else (), clients)
-    return Simulation(load, int(measured["replicas"]), cores).run(2000 * work * 10, 100 * work)  # type: ignore[call-overload]
+def predict(measured: Point, work: float, alone: float, cores: float, beside: float) -> Result:
+    """What the simulation says of one measured point."""
+    load = Load(work, ((0.0, measured.rate),) if measured.rate else (), measured.clients, alone=alone)
+    return Simulation(load, measured.replicas, cores, beside=beside).run(20_000 * work, 100 * work)
 
 
 def check(path: Path) -> int:
-    """Compare with the file of ray_serve.py: the work of a request is had from one replica's throughput alone."""
+    """Compare with the file of ray_serve.py. Had from it: a request's work, of one replica's throughput; alone, of its
+    p50 at a third of that; beside, of two replicas' throughput. All else is predicted."""
     found = json.loads(path.read_text())
-    points = found["points"]
-    one = next(point for point in points if point["replicas"] == 1 and point.get("clients"))
-    work, cores, worst = 1 / one["requests_s"], found["cores"], 0.0
-    print(f"a request is {work:.4f} s of a core (of one replica, {one['clients']} clients); {cores} cores")
+    fields = Point.__dataclass_fields__
+    points = [Point(**{name: value for name, value in point.items() if name in fields}) for point in found["points"]]
+    one, two = (next(p for p in points if p.replicas == count and p.clients) for count in (1, 2))
+    work, cores = 1 / one.requests_s, found["cores"]
+    alone = min((p for p in points if p.replicas == 1 and p.rate), key=lambda p: p.rate).p50_ms / 1000
+    beside = max(0.0, cores / (two.requests_s * work) - 1) if cores <= 2 else 0.0
+    print(f"a request is {work:.3f} s of a core, {alone:.3f} s alone; {beside:.2f} cores beside each; {cores} cores")
     print("| replicas | load | requests/s | simulated | p50 ms | simulated | p95 ms | simulated |")
     print("|---|---|---|---|---|---|---|---|")
+    worst = 0.0
     for point in points:
-        said = predict(point, work, cores)
-        load = f"{point['clients']} clients" if point.get("clients") else f"{point['rate']:.2f} requests/s"
+        said = predict(point, work, alone, cores, beside)
+        load = f"{point.clients} clients" if point.clients else f"{point.rate:.2f} requests/s"
         p50, p95 = said.percentile(0.5) * 1000, said.percentile(0.95) * 1000
         print(
-            f"| {point['replicas']} | {load} | {point['requests_s']:.2f} | {said.throughput:.2f} "
-            f"| {point['p50_ms']:.0f} | {p50:.0f} | {point['p95_ms']:.0f} | {p95:.0f} |"
+            f"| {point.replicas} | {load} | {point.requests_s:.2f} | {said.throughput:.2f} "
+            f"| {point.p50_ms:.0f} | {p50:.0f} | {point.p95_ms:.0f} | {p95:.0f} |"
         )
-        if point.get("clients"):
-            worst = max(worst, abs(said.throughput / point["requests_s"] - 1))
+        worst = max(worst, abs(said.throughput / point.requests_s - 1))
     print(f"furthest throughput: {worst:.1%}")
     return 0 if worst <= 0.15 else 1
 
