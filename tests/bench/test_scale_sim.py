@@ -82,9 +82,19 @@ def test_the_check_tells_a_file_that_agrees_from_one_that_does_not(tmp_path: Pat
             "p95_ms": 1000 * clients / requests,
         }
 
-    path = tmp_path / "measured.json"
-    path.write_text(json.dumps({"cores": 2, "points": [point(1, 5.0), point(2, 9.7), point(3, 9.5)]}))
+    path, poisson = (
+        tmp_path / "measured.json",
+        {"replicas": 1, "rate": 1.6, "requests_s": 1.6, "p50_ms": 300, "p95_ms": 500},
+    )
+    path.write_text(json.dumps({"cores": 2, "points": [point(1, 5.0), poisson, point(2, 9.0), point(3, 9.5)]}))
     assert sim.check(path) == 0
-    assert "| 2 | 8 clients | 9.70 | 10.0" in capsys.readouterr().out
-    path.write_text(json.dumps({"cores": 2, "points": [point(1, 5.0), point(2, 7.0)]}))
+    assert "| 3 | 12 clients | 9.50 | 9.0" in capsys.readouterr().out
+    path.write_text(json.dumps({"cores": 2, "points": [point(1, 5.0), poisson, point(2, 9.0), point(3, 7.0)]}))
     assert sim.check(path) == 1
+
+
+def test_a_request_alone_costs_more_and_what_works_beside_has_a_share() -> None:
+    alone = sim.Simulation(sim.Load(0.5, ((0.0, 0.01),), alone=0.8), 1).run(20_000)
+    assert alone.percentile(0.5) == pytest.approx(0.8)
+    crowd = sim.Simulation(sim.Load(0.5, clients=8, alone=0.8), 2, cores=2, beside=0.25).run(500, 20)
+    assert crowd.throughput == pytest.approx(2 / (0.5 * 1.25), rel=0.01)
