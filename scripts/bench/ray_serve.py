@@ -40,7 +40,7 @@ from embedserve.bench.servers import StartedServer, end_on_sigterm, free_port, o
 from embedserve.bench.texts import waves
 
 MODEL, TEXTS = "all-MiniLM-L6-v2", 20
-# Of a core. With four a batch took all that waited, and the core had nothing until the answers had been read.
+# Of a core. With four, two replicas had 0.86 of a plain process's requests (memory-bank/decisions/scale-plan.md).
 CLIENTS = 10
 NEAR = 5e-3  # of the vectors of one text in batches of another make-up, in bf16
 
