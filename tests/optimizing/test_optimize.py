@@ -108,14 +108,12 @@ def test_an_int8_cross_encoder_is_judged_by_its_scores(cross_encoder_source, tmp
 
     from embedserve.optimizing.optimize import optimize
 
-    # Random weights lose more than trained ones: correlations of 0.9899 and of over 0.99 were seen for these.
-    monkeypatch.setattr(judge_scores, "MOST_MRR_LOSS", 1)
-    monkeypatch.setattr(judge_scores, "LEAST_CORRELATION", 0.98)
+    monkeypatch.setattr(judge_scores, "MOST_MRR_LOSS", 1)  # of random weights, which lose more than trained ones
     options = {"calibrate": None, "texts": 20, "pairs": 200, "threads": 1, "console": Console(stderr=True)}
     notes = optimize(cross_encoder_source, tmp_path, **options).notes
     assert notes["guard"] == "passed"
     assert notes["queries"] == 20
-    assert 0.98 < notes["score_correlation"] < 1  # int8 did something, and little
+    assert 0.99 < notes["score_correlation"] < 1  # int8 did something, and little
 
 
 @pytest.mark.slow

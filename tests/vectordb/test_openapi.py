@@ -22,7 +22,7 @@ from .conftest import Embedded, embedded_only
 THERE = "there"
 # Made, emptied and deleted at random; what the others work on stays.
 DRAWN = {(method, "/collections/{collection_name}"): ["drawn", "other"] for method in ("PUT", "PATCH", "DELETE")}
-# Each takes 50 MB.
+# Drawn at random they took 2 GB of disk.
 SPACE = {("POST", "/collections/{name}/snapshots")}
 # A document cannot say that a vector has the collection's size, or that unknown fields are let through, as Rust does.
 NOT_JUDGED = "positive_data_acceptance,negative_data_rejection,unsupported_method,missing_required_header"
