@@ -1,6 +1,6 @@
 """A giant repository through the Doctown worker: 50,000 chunks, nothing lost, nothing reordered, memory bounded.
 
-    python scripts/bench/doctown.py [--chunks 50000] [--limit 420m] [--out memory-bank]
+    python scripts/bench/doctown.py [--chunks 50000] [--limit 384m] [--out memory-bank]
     python scripts/bench/doctown.py --url http://127.0.0.1:8000 --limit 1g      (a worker that runs already)
 
 MiniLM through ONNX Runtime behind POST /embed. --parallel clients send batches of --batch chunks; in the middle
@@ -233,8 +233,8 @@ def main() -> int:
     parser.add_argument("--chunks", type=int, default=50_000)
     parser.add_argument("--batch", type=int, default=1_000, help="chunks a request (1000)")
     parser.add_argument("--large", type=int, default=3, help=f"requests of {LARGE} chunks (3)")
-    parser.add_argument("--parallel", type=int, default=2, help="requests at once (2)")
-    parser.add_argument("--limit", default="420m", help="EMBEDDING_MEMORY_LIMIT (420m)")
+    parser.add_argument("--parallel", type=int, default=3, help="requests at once (3)")
+    parser.add_argument("--limit", default="384m", help="EMBEDDING_MEMORY_LIMIT (384m)")
     parser.add_argument("--percent", type=float, default=70.0, help="EMBEDDING_MAX_MEMORY_PERCENT (70)")
     parser.add_argument("--threads", default="8", help="EMBEDDING_ONNX_THREADS (8)")
     parser.add_argument("--model", default="all-MiniLM-L6-v2")

@@ -109,7 +109,7 @@ def test_an_int8_cross_encoder_is_judged_by_its_scores(cross_encoder_source, tmp
     from embedserve.optimizing.optimize import optimize
 
     monkeypatch.setattr(judge_scores, "MOST_MRR_LOSS", 1)  # of random weights, which lose more than trained ones
-    options = {"calibrate": None, "texts": 20, "pairs": 200, "threads": 1, "console": Console(stderr=True)}
+    options = {"calibrate": None, "texts": 100, "pairs": 200, "threads": 1, "console": Console(stderr=True)}
     notes = optimize(cross_encoder_source, tmp_path, **options).notes
     assert notes["guard"] == "passed"
     assert notes["queries"] == 20

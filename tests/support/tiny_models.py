@@ -77,17 +77,19 @@ def config(kind: str, vocab: int) -> Any:
 
 
 def fast_tokenizer(kind: str) -> Any:
-    """WordPiece for the BERTs, byte-level BPE for the others, trained on TEXTS."""
+    """WordPiece for the BERTs, byte-level BPE for the others, of the words of TEXTS."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     if kind in ("bert", "distilbert", "mpnet", "nomic_bert"):
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        raw.normalizer = normalizers.BertNormalizer(lowercase=True)
-        raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer: Any = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-        raw.train_from_iterator(TEXTS, trainer)
+        # Not trained: the trainer learns other pieces at each run, so the same weights would be another model.
+        normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+        words = {word for text in TEXTS for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
+        letters = set("".join(words))
+        pieces = [*special, *sorted(words | letters | {f"##{letter}" for letter in letters})]
+        raw = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+        raw.normalizer, raw.pre_tokenizer = normalizer, splitter
         raw.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
         )
@@ -98,7 +100,7 @@ def fast_tokenizer(kind: str) -> Any:
         raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         raw.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(
+        trainer: Any = trainers.BpeTrainer(
             vocab_size=400, special_tokens=special, show_progress=False, initial_alphabet=alphabet
         )
         raw.train_from_iterator(TEXTS, trainer)

@@ -1,7 +1,7 @@
 """What the memory in use means for the next micro-batch.
 
 The governor compares RSS with `max_memory_percent` of the limit: over the threshold the cap on texts halves, at each
-look, down to `min_batch_size`; under 80 % of it the cap doubles back. The headroom, shared by the workers, bounds the
+look, down to `min_batch_size`; under 90 % of it the cap doubles back. The headroom, shared by the workers, bounds the
 bytes of one micro-batch, down to one text: memory beats `min_batch_size`. Every COLLECT_EVERY micro-batches garbage is
 collected, so that cycles of a request that takes minutes do not wait for its end.
 """
@@ -18,6 +18,7 @@ import psutil
 
 COLLECT_EVERY = 10  # micro-batches
 _LOOK_EVERY = 0.25
+_RISE_UNDER = 0.9  # of the threshold; what the process needs at rest must be less, or the cap never rises again
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class MemoryGovernor:
             return
         if self._last_rss > self.threshold:
             self._cap = max(self._cap // 2, self.min_texts)
-        elif self._last_rss < 0.8 * self.threshold:
+        elif self._last_rss < _RISE_UNDER * self.threshold:
             self._cap = min(self._cap * 2, self.max_texts)
 
 
