@@ -132,27 +132,31 @@ def test_an_outline_shows_definitions_as_they_are_on_disk_now(shop: Indexed) -> 
     assert [row.split("  ")[0] for row in old.splitlines()[1:]] == ["1-9", "4-6", "8-9", "12-13"]
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "sentence"),
-    [
-        ("outline", {"path": "../secret.py"}, "../secret.py is not inside"),
-        ("outline", {"path": "nothing.py"}, "give a path as search_code shows it"),
-        ("outline", {"path": "logo.bin"}, "in no language that is known here; read the file instead"),
-        ("find_related", {"path": "nothing.py", "line": 1}, "nothing.py is not in the index of"),
-        ("find_related", {"path": "shop.py", "line": 99}, "line 99 is not there; give a smaller one"),
-        ("find_related", {"path": "shop.py", "line": 1, "limit": 0}, "limit is 0; give a number from 1 to 50"),
-        ("find_related", {"path": "shop.py"}, "find_related: line is missing; give it"),
-        ("search_code", {"query": "a", "limit": "many"}, "search_code: limit is 'many'; input should be a valid int"),
-        ("search_code", {"query": "a", "language": "klingon"}, "unknown language 'klingon'; give a name like python"),
-        ("grep", {}, "there is no tool grep; the tools are search_code, find_related, outline, index_status"),
-    ],
-)
-def test_every_mistake_is_answered_with_a_sentence(
-    shop: Indexed, tool: str, arguments: dict[str, Any], sentence: str
-) -> None:
-    ((failed, text),) = calls(shop, (tool, arguments))
+MISTAKES: list[tuple[str, dict[str, Any], str]] = [
+    ("outline", {"path": "../secret.py"}, "../secret.py is not inside"),
+    ("outline", {"path": "nothing.py"}, "give a path as search_code shows it"),
+    ("outline", {"path": "logo.bin"}, "in no language that is known here; read the file instead"),
+    ("find_related", {"path": "nothing.py", "line": 1}, "nothing.py is not in the index of"),
+    ("find_related", {"path": "shop.py", "line": 99}, "line 99 is not there; give a smaller one"),
+    ("find_related", {"path": "shop.py", "line": 1, "limit": 0}, "limit is 0; give a number from 1 to 50"),
+    ("find_related", {"path": "shop.py"}, "find_related: line is missing; give it"),
+    ("search_code", {"query": "a", "limit": "many"}, "search_code: limit is 'many'; input should be a valid int"),
+    ("search_code", {"query": "a", "language": "klingon"}, "unknown language 'klingon'; give a name like python"),
+    ("grep", {}, "there is no tool grep; the tools are search_code, find_related, outline, index_status"),
+]
+
+
+@pytest.fixture(scope="module")
+def answers(shop: Indexed) -> list[tuple[bool, str]]:
+    """All mistakes in one session: none of them ends it."""
+    return calls(shop, *((tool, arguments) for tool, arguments, _ in MISTAKES))
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=[sentence for *_, sentence in MISTAKES])
+def test_every_mistake_is_answered_with_a_sentence(answers: list[tuple[bool, str]], number: int) -> None:
+    failed, text = answers[number]
     assert failed
-    assert sentence in text
+    assert MISTAKES[number][2] in text
     assert "\n" not in text
     assert "pydantic" not in text
 

@@ -4,8 +4,8 @@
     python scripts/bench/ray_serve.py kill | zero | rolling [--short]
 
 throughput   plain processes of one and two threads and Ray Serve with one and two replicas of one thread, in turn, each
-             started for its turn alone, so that nobody pays for an idle Ray; then three replicas, and Poisson arrivals
-             at a third and two thirds of the capacity. --out: for scale_sim.py check
+             started for its turn alone, so that nobody pays for an idle Ray; then three replicas, one client alone, and
+             Poisson arrivals at a third and two thirds of the capacity. --out: for scale_sim.py check
 kill         two replicas under the load of OpenAI's SDK with its own two retries; one is killed by SIGKILL
 zero         a replica that nobody asks goes, and comes back for the next request
 rolling      all replicas are replaced under load; no retries here: every answer counts
@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
-import random
 import signal
 import sys
 import tempfile
@@ -34,13 +34,13 @@ from typing import Any
 
 import httpx
 import numpy as np
+from scale_sim import poisson
 
 from embedserve.bench.report import cpu_name, percentile
 from embedserve.bench.servers import StartedServer, end_on_sigterm, free_port, own_command
 from embedserve.bench.texts import waves
 
 MODEL, TEXTS = "all-MiniLM-L6-v2", 20
-# Of a core. With four, two replicas had 0.86 of a plain process's requests (memory-bank/decisions/scale-plan.md).
 CLIENTS = 10
 NEAR = 5e-3  # of the vectors of one text in batches of another make-up, in bf16
 
@@ -66,6 +66,7 @@ class Load:
         self.url, self.requests, self.ask = url, requests, ask
         self.expected = [ask(url, texts) for texts in requests]
         self.stop = threading.Event()
+        self._lock = threading.Lock()
 
     def once(self, number: int, seen: Seen) -> None:
         at = number % len(self.requests)
@@ -75,13 +76,17 @@ class Load:
         except Exception as error:  # whatever a client sees is what is counted
             seen.refused.append((int(getattr(error, "status_code", 0) or 0), repr(error)[:200]))
             return
-        seen.times.append(time.perf_counter() - began)
-        seen.ends.append(time.perf_counter())
+        ended = time.perf_counter()
+        with self._lock:  # both, so that they stay in step
+            seen.times.append(ended - began)
+            seen.ends.append(ended)
         seen.wrong += not np.allclose(rows, self.expected[at], atol=NEAR)
 
-    def closed(self, clients: int, seconds: float) -> Seen:
-        """Each client asks again when it has the answer; `seconds` 0: until `stop` is set."""
-        seen, until = Seen(), time.perf_counter() + (seconds or 1e9)
+    def closed(self, clients: int, seconds: float = 1e9, warm_up: float = 0.0) -> Seen:
+        """Each client asks again when it has the answer, until `stop` is set at the latest. Seen is what ended in the
+        `seconds` after the warm-up."""
+        seen, since = Seen(), time.perf_counter() + warm_up
+        until = since + seconds
 
         def client(which: int) -> None:
             number = which * 7
@@ -94,44 +99,45 @@ class Load:
             thread.start()
         for thread in threads:
             thread.join()
-        seen.ends = [end for end in seen.ends if end <= until]
+        within = [(took, end) for took, end in zip(seen.times, seen.ends, strict=True) if since < end <= until]
+        seen.times, seen.ends = [took for took, _ in within], [end for _, end in within]
         return seen
 
     def opened(self, rate: float, seconds: float) -> Seen:
         """Requests by a Poisson process, whether or not the last one is answered."""
-        seen, draw, threads = Seen(), random.Random(1), []
-        until, at, number = time.perf_counter() + seconds, time.perf_counter(), 0
-        while (at := at + draw.expovariate(rate)) < until:
-            time.sleep(max(0.0, at - time.perf_counter()))
+        seen, threads, began = Seen(), [], time.perf_counter()
+        for number, at in enumerate(poisson(rate, seconds)):
+            time.sleep(max(0.0, began + at - time.perf_counter()))
             threads.append(threading.Thread(target=self.once, args=(number, seen)))
             threads[-1].start()
-            number += 1
         for thread in threads:
             thread.join()
         return seen
 
 
-_clients = threading.local()
+@functools.cache
+def _http() -> httpx.Client:
+    """One for all threads: to make one takes as much CPU as some answers."""
+    return httpx.Client(timeout=120, limits=httpx.Limits(max_connections=None, max_keepalive_connections=None))
+
+
+@functools.cache
+def _sdk(url: str) -> Any:
+    from openai import OpenAI
+
+    return OpenAI(base_url=f"{url}/v1", api_key="local", timeout=120)
 
 
 def plain_ask(url: str, texts: list[str]) -> Any:
     """One request without retries, over a connection that is kept."""
-    client = getattr(_clients, "http", None)
-    if client is None:
-        client = _clients.http = httpx.Client(timeout=120)
-    answer = client.post(f"{url}/v1/embeddings", json={"input": texts})
+    answer = _http().post(f"{url}/v1/embeddings", json={"input": texts})
     answer.raise_for_status()
     return np.array([row["embedding"] for row in answer.json()["data"]])
 
 
 def sdk_ask(url: str, texts: list[str]) -> Any:
     """One request by OpenAI's SDK with the retries that it has by itself."""
-    client = getattr(_clients, "sdk", None)
-    if client is None:
-        from openai import OpenAI
-
-        client = _clients.sdk = OpenAI(base_url=f"{url}/v1", api_key="local", timeout=120)
-    return np.array([row.embedding for row in client.embeddings.create(input=texts, model=MODEL).data])
+    return np.array([row.embedding for row in _sdk(url).embeddings.create(input=texts, model=MODEL).data])
 
 
 @contextlib.contextmanager
@@ -176,7 +182,7 @@ def fixed(replicas: int) -> dict[str, Any]:
 
 
 def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str, Any]:
-    seconds, rounds = (4.0, 1) if args.short else (12.0, 3)
+    seconds, rounds, warm_up = (4.0, 1, 1.0) if args.short else (12.0, 3, 4.0)
     kinds: dict[str, tuple[int, Any]] = {
         "plain, 1 thread": (1, lambda: plain(1)),
         "Ray, 1 replica": (1, lambda: on_ray(**fixed(1))),
@@ -189,24 +195,26 @@ def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str,
         for name, (cores, start) in kinds.items():
             with start() as url:
                 load = Load(url, requests, plain_ask)
-                load.closed(CLIENTS * cores, seconds / 4)
-                seen = load.closed(CLIENTS * cores, seconds)
-                figures = {"requests_s": len(seen.ends) / seconds, **_latency(seen)}
+                seen = load.closed(args.clients * cores, seconds, warm_up)
+                figures = seen.figures(seconds)
                 assert not seen.refused, seen.refused[0]
                 assert not seen.wrong, f"{seen.wrong} answers differ"
                 found[name].append(figures["requests_s"])
                 say({"what": name, "round": number, **figures})
                 if name.startswith("Ray") and number == rounds - 1:
-                    points.append({"replicas": cores, "clients": CLIENTS * cores, **figures})
-                    points += opened(load, cores, figures["requests_s"], seconds)
+                    points.append({"replicas": cores, "clients": args.clients * cores, **figures})
+                    if cores == 1:
+                        alone = load.closed(1, seconds, warm_up)
+                        points.append({"replicas": 1, "clients": 1, **alone.figures(seconds)})
+                        say({"what": "one client", **points[-1]})
+                    points += opened(load, cores, figures["requests_s"], 5 * seconds)
     with on_ray(**fixed(3)) as url:
         load = Load(url, requests, plain_ask)
-        load.closed(3 * CLIENTS, seconds / 4)
-        seen = load.closed(3 * CLIENTS, seconds)
-        points.append({"replicas": 3, "clients": 3 * CLIENTS, "requests_s": len(seen.ends) / seconds, **_latency(seen)})
+        seen = load.closed(3 * args.clients, seconds, warm_up)
+        points.append({"replicas": 3, "clients": 3 * args.clients, **seen.figures(seconds)})
         say({"what": "Ray, 3 replicas", **points[-1]})
     for point in points:  # the median of the rounds is what a point is
-        if point.get("clients") and point["replicas"] < 3:
+        if point.get("clients") == args.clients * point["replicas"] and point["replicas"] < 3:
             name = f"Ray, {point['replicas']} replica{'s' * (point['replicas'] > 1)}"
             point["requests_s"] = median(found[name])
     middle = {name: median(values) for name, values in found.items()}
@@ -222,14 +230,10 @@ def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str,
 
 def opened(load: Load, replicas: int, capacity: float, seconds: float) -> Iterator[dict[str, Any]]:
     for share in (1 / 3, 2 / 3):
-        seen = load.opened(max(0.1, share * capacity), 2 * seconds)
-        point = {"replicas": replicas, "rate": share * capacity, **seen.figures(2 * seconds)}
+        seen = load.opened(share * capacity, seconds)
+        point = {"replicas": replicas, "rate": share * capacity, "seconds": seconds, **seen.figures(seconds)}
         say({"what": "Poisson", **point})
         yield point
-
-
-def _latency(seen: Seen) -> dict[str, float]:
-    return {key: value for key, value in seen.figures(1.0).items() if key != "requests_s"}
 
 
 def kill(args: argparse.Namespace, requests: list[list[str]]) -> dict[str, Any]:
@@ -301,7 +305,7 @@ def rolling(args: argparse.Namespace, requests: list[list[str]]) -> dict[str, An
 def in_background(load: Load, clients: int) -> tuple[threading.Thread, list[Seen]]:
     """The thread, and where it puts what was seen."""
     found: list[Seen] = []
-    thread = threading.Thread(target=lambda: found.append(load.closed(clients, 0)))
+    thread = threading.Thread(target=lambda: found.append(load.closed(clients)))
     thread.start()
     return thread, found
 
@@ -348,6 +352,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("throughput", "kill", "zero", "rolling"))
     parser.add_argument("--short", action="store_true", help="one short round: to see that it works")
+    parser.add_argument("--clients", type=int, default=CLIENTS, help=f"throughput: of a core ({CLIENTS})")
     parser.add_argument("--out", metavar="FILE", help="throughput: the points, for scale_sim.py check")
     args = parser.parse_args()
     end_on_sigterm()

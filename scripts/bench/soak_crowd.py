@@ -34,6 +34,8 @@ class Pool:
     def __init__(self, texts: Sequence[str], models: Sequence[str]) -> None:
         self.texts, self.models = list(texts), list(models)
         self.vectors: dict[str, npt.NDArray[np.float32]] = {}
+        # One product at a time: 164 threads in OpenBLAS's own pool spin for each other and none gets anywhere.
+        self._multiplying = threading.Lock()
 
     def ask(self, endpoint: Endpoint) -> None:
         """Each text alone. Raises ValueError when one is refused."""
@@ -71,7 +73,8 @@ class Pool:
             got, _tokens = decode(reply, len(chosen))
         except (ValueError, KeyError, TypeError) as error:
             return f"not an answer: {error}"
-        near = got @ self.vectors[model].T
+        with self._multiplying:
+            near = got @ self.vectors[model].T
         own = near[np.arange(len(chosen)), list(chosen)]
         if own.min() < SAME:
             return f"a vector is not its text's: cosine {own.min():.4f}"

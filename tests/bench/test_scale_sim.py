@@ -82,19 +82,30 @@ def test_the_check_tells_a_file_that_agrees_from_one_that_does_not(tmp_path: Pat
             "p95_ms": 1000 * clients / requests,
         }
 
-    path, poisson = (
-        tmp_path / "measured.json",
-        {"replicas": 1, "rate": 1.6, "requests_s": 1.6, "p50_ms": 300, "p95_ms": 500},
-    )
-    path.write_text(json.dumps({"cores": 2, "points": [point(1, 5.0), poisson, point(2, 9.0), point(3, 9.5)]}))
-    assert sim.check(path) == 0
+    path = tmp_path / "measured.json"
+    others = [
+        {"replicas": 1, "clients": 1, "requests_s": 4.0, "p50_ms": 250, "p95_ms": 250},
+        {"replicas": 1, "rate": 1.6, "seconds": 60.0, "requests_s": 1.6, "p50_ms": 300, "p95_ms": 500},
+    ]
+    path.write_text(json.dumps({"cores": 2, "points": [point(1, 5.0), *others, point(2, 9.0), point(3, 9.5)]}))
+    assert sim.check(path, together=4) == 0
     assert "| 3 | 12 clients | 9.50 | 9.0" in capsys.readouterr().out
-    path.write_text(json.dumps({"cores": 2, "points": [point(1, 5.0), poisson, point(2, 9.0), point(3, 7.0)]}))
-    assert sim.check(path) == 1
+    path.write_text(json.dumps({"cores": 2, "points": [point(1, 5.0), *others, point(2, 9.0), point(3, 7.0)]}))
+    assert sim.check(path, together=4) == 1
 
 
-def test_a_request_alone_costs_more_and_what_works_beside_has_a_share() -> None:
-    alone = sim.Simulation(sim.Load(0.5, ((0.0, 0.01),), alone=0.8), 1).run(20_000)
-    assert alone.percentile(0.5) == pytest.approx(0.8)
-    crowd = sim.Simulation(sim.Load(0.5, clients=8, alone=0.8), 2, cores=2, beside=0.25).run(500, 20)
-    assert crowd.throughput == pytest.approx(2 / (0.5 * 1.25), rel=0.01)
+def test_requests_in_company_share_a_batch_and_what_works_beside_has_a_share() -> None:
+    load = sim.Load(0.5, ((0.0, 0.01),), alone=0.8, together=4)
+    assert sim.Simulation(load, 1).run(20_000).percentile(0.5) == pytest.approx(0.8)
+    assert [load.of(batch) for batch in (1, 2, 4)] == pytest.approx([0.8, 1.2, 2.0])
+    crowd = sim.Load(0.5, clients=16, alone=0.8, together=4)
+    crowded = sim.Simulation(crowd, 2, cores=2, beside=0.25).run(500, 20)
+    assert crowded.throughput == pytest.approx(2 / (0.5 * 1.25), rel=0.01)
+
+
+def test_the_same_arrivals_are_sent_and_simulated() -> None:
+    times = sim.poisson(2.0, 100.0)
+    assert times == sim.poisson(2.0, 100.0)
+    assert len(times) == pytest.approx(200, rel=0.2)
+    result = sim.Simulation(sim.Load(0.01, times=tuple(times)), 1).run(200)
+    assert len(result.times) == len(times)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from embedserve.errors import SetupError
@@ -262,6 +262,8 @@ FILE = st.builds(
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(["a**/*"], [], {"a.py", "ab/b.py", "b.py"})
+@example(["a**/b.py", "b/a**/*"], [], {"a/a/b.py", "ab/b.py", "b/ab/a.py", "b.py"})
 @given(st.lists(PATTERN, min_size=1, max_size=5), st.lists(PATTERN, max_size=3), st.sets(FILE, min_size=1, max_size=12))
 def test_our_own_rules_leave_out_what_git_leaves_out(
     tmp_path_factory: pytest.TempPathFactory, top: list[str], inner: list[str], files: set[str]

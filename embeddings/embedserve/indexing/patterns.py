@@ -88,11 +88,14 @@ def _without_spaces_at_the_end(line: str) -> str:
 def _translated(glob: bytes) -> bytes | None:
     """A regular expression; None: the pattern matches nothing."""
     done, at = b"", 0
+    # git compares what has no wildcard by itself and matches only the rest: its start counts as a folder's (`a**/*`).
+    literal = re.match(rb"[^*?\[\\]*", glob).end()  # type: ignore[union-attr]  # matches nothing at least
     while at < len(glob):
         char = glob[at : at + 1]
         if char == b"*":
             end = at + len(glob[at:]) - len(glob[at:].lstrip(b"*"))
-            is_part = end - at > 1 and glob[max(at - 1, 0) : at] in (b"", b"/") and glob[end : end + 1] in (b"", b"/")
+            opens = at == literal or glob[at - 1 : at] == b"/"
+            is_part = end - at > 1 and opens and glob[end : end + 1] in (b"", b"/")
             if is_part and end < len(glob):
                 done, end = done + b"(?:.*/)?", end + 1
             else:
