@@ -177,7 +177,7 @@ class EmbeddingService:
         self.close()
 
     def _prefix(self, **asked: str | None) -> str:
-        return prompts.prefix(self._spec, default=self._settings.default_prompt, **asked)  # type: ignore[arg-type]
+        return prompts.prefix(self._spec, **asked)  # type: ignore[arg-type]
 
     def _embed(self, texts: str | Sequence[str], prefix: str | list[str], dimensions: int | None) -> Vectors:
         """prefix: one for all texts, or one for each."""

@@ -79,7 +79,7 @@ class Settings(BaseModel):
     )
     default_prompt: str = Field(
         "",
-        description="Prompt of requests that name none: `query`, `document` or a prompt's name; `none`: not even the model's own",
+        description="Prompt of requests that name none: `query`, `document` or a prompt's name; `none`: not even the model's own; of one model: `MODEL=NAME`, several with commas",
     )
     empty: Literal["error", "embed"] = Field(
         "error",

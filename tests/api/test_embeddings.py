@@ -74,10 +74,21 @@ def test_dimensions_are_cut_and_normalised_again(server):
     np.testing.assert_allclose(cut, [expected("hello", 4)], atol=1e-6)
 
 
-def test_a_prompt_is_put_before_the_text(server):
+def test_a_prompt_is_put_before_the_text_and_counted(server):
     for field in ("input_type", "prompt_name"):
-        got = vectors(server.post({"input": ["x"], field: "query"}))
-        np.testing.assert_allclose(got, [expected("query: x")], atol=1e-6)
+        answer = server.post({"input": ["x"], field: "query"})
+        np.testing.assert_allclose(vectors(answer), [expected("query: x")], atol=1e-6)
+        assert answer.json()["usage"]["prompt_tokens"] == len("query: x") + 2
+
+
+def test_a_configured_prompt_is_put_before_what_asks_for_none_and_said():
+    with fake_server(default_prompt="query") as server:
+        np.testing.assert_allclose(vectors(server.post({"input": ["x"]})), [expected("query: x")], atol=1e-6)
+        plain = server.post({"input": ["x"], "input_type": "document"})
+        np.testing.assert_allclose(vectors(plain), [expected("x")], atol=1e-6)
+        said = httpx.get(server.url + "/v1/models/fake").json()
+        assert said["default_prompt"] == "query"
+        assert said["prompts"] == {"query": "query: ", "document": ""}
 
 
 def test_the_openai_sdk_works_in_both_formats(server):

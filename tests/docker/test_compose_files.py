@@ -43,7 +43,11 @@ def test_doctowns_worker_is_a_profile_with_the_same_settings_and_locks():
     assert worker["profiles"] == ["doctown"]  # so that `up` does not start it
     assert worker["ports"] == ["${EMBEDDING_HOST:-127.0.0.1}:${DOCTOWN_PORT:-8000}:4000"]
     assert "onnx" in worker["build"]["args"]["EXTRAS"]
-    own = {"EMBEDDING_MODEL": "all-MiniLM-L6-v2", "EMBEDDING_BACKEND": "onnx"}
+    own = {
+        "EMBEDDING_MODEL": "all-MiniLM-L6-v2",
+        "EMBEDDING_BACKEND": "onnx",
+        "EMBEDDING_MAX_BATCH_SIZE": "${EMBEDDING_MAX_BATCH_SIZE:-64}",
+    }
     assert worker["environment"] == {**service["environment"], **own}
     for name in ("read_only", "cap_drop", "security_opt", "stop_grace_period", "restart"):
         assert worker[name] == service[name]

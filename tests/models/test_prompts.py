@@ -2,8 +2,8 @@
 
 import pytest
 
-from embedserve.errors import InvalidRequest
-from embedserve.models.prompts import SIDES, dimension, prefix, side_of
+from embedserve.errors import InvalidRequest, SettingsError
+from embedserve.models.prompts import SIDES, dimension, prefix, refuse_strangers, side_of, with_default
 from embedserve.models.spec import ModelSpec
 
 PLAIN = ModelSpec("plain", "bert", 8, 64)
@@ -62,10 +62,25 @@ def test_a_title_is_part_of_a_documents_prompt():
 def test_a_default_is_a_prompts_name_and_none_switches_the_models_own_off():
     own = ModelSpec("own", "bert", 8, 64, prompts={"query": "q: ", "x": "x: "}, default_prompt="x")
     assert prefix(own) == "x: "
-    assert prefix(own, default="none") == ""
-    assert prefix(own, default="query") == "q: "
-    assert prefix(own, default="query", input_type="document") == ""
-    assert prefix(PLAIN, default="query") == ""
+    assert prefix(with_default(own, "none")) == ""
+    assert prefix(with_default(own, "query")) == "q: "
+    assert prefix(with_default(own, "query"), input_type="document") == ""
+    assert prefix(with_default(PLAIN, "query")) == ""
+
+
+def test_a_default_can_be_given_for_each_model():
+    assert prefix(with_default(SIDED, "query,plain=none")) == "q: "
+    assert prefix(with_default(SIDED, "none, Sided = query")) == "q: "
+    assert prefix(with_default(SIDED, "org/sided=document")) == "title: none | text: "
+    assert prefix(with_default(SIDED, "other=query")) == ""
+
+
+def test_a_misspelt_default_is_refused_with_what_there_is():
+    with pytest.raises(SettingsError, match="sided has no prompt 'qurey'; give one of query, document"):
+        with_default(SIDED, "qurey")
+    with pytest.raises(SettingsError, match="names 'siddd', which is not served; served: sided, plain"):
+        refuse_strangers([SIDED, PLAIN], "siddd=query")
+    refuse_strangers([SIDED, PLAIN], "org/sided=query,none")
 
 
 def test_a_model_with_sides_answers_to_two_more_names():

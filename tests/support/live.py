@@ -15,6 +15,7 @@ import uvicorn
 
 from embedserve.api.app import create_app
 from embedserve.backends.fake import FakeBackend, FakeTokenizer
+from embedserve.models import prompts
 from embedserve.models.spec import ModelSpec
 from embedserve.serving.loading import Found, Loaded
 from embedserve.serving.runtime import Runtime
@@ -84,7 +85,8 @@ def fake_server(streams: int = 1, **settings: Any) -> Iterator[LiveServer]:
     def load(name: str, settings: Settings) -> Loaded:
         if name == settings.rerank_model:
             return Loaded(FAKE_RERANKER, FakeBackend(1), FakeTokenizer(), "0", "folder")
-        return Loaded(FAKE_SPEC, backend, FakeTokenizer(), "0", "folder")
+        spec = prompts.with_default(FAKE_SPEC, settings.default_prompt)
+        return Loaded(spec, backend, FakeTokenizer(), "0", "folder")
 
     def find(name: str, settings: Settings) -> Found:
         found = load(name, settings)

@@ -90,7 +90,7 @@ async def embed(request: Request, wanted: Wanted) -> Answer:
         if wanted.raw and not model.spec.normalizes:
             raise InvalidRequest("'normalize' can only be true here: every vector has length 1", param="normalize")
         dimension = prompts.dimension(model.spec, wanted.dimensions)
-        prefix = _prefix(wanted, model.spec, runtime.settings.default_prompt)
+        prefix = _prefix(wanted, model.spec)
         if wanted.texts is not None:
             result = await model.engine.embed(wanted.texts, prefix=prefix, dimension=dimension, truncate=truncate)
         else:
@@ -111,7 +111,7 @@ async def embed(request: Request, wanted: Wanted) -> Answer:
     return answer
 
 
-def _prefix(wanted: Wanted, spec: ModelSpec, default: str) -> str:
+def _prefix(wanted: Wanted, spec: ModelSpec) -> str:
     """The prompt to put before each text, "" for none."""
     prefix = prompts.prefix(
         spec,
@@ -119,7 +119,6 @@ def _prefix(wanted: Wanted, spec: ModelSpec, default: str) -> str:
         prompt_name=wanted.prompt_name,
         title=wanted.title,
         side=names.side(spec, wanted.model or "") or "",
-        default=default,
     )
     if prefix and wanted.ids is not None:
         raise InvalidRequest(

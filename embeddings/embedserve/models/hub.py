@@ -273,7 +273,10 @@ def _explain(error: Exception, hub_id: str, revision: str | None) -> str:
     page = f"{constants.ENDPOINT}/{hub_id}"
     token = "set HF_TOKEN=hf_... (or run `hf auth login`)"
     if isinstance(error, errors.GatedRepoError):
-        return f"{hub_id} is gated: accept its licence at {page}, then {token}"
+        return (
+            f"{hub_id} is gated: accept its licence at {page}, then {token} and run `embedserve pull {hub_id}`; "
+            "or copy the folder from a machine that has it and give its path as the model"
+        )
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{hub_id} has no revision {revision} on {constants.ENDPOINT}"
     if isinstance(error, errors.RepositoryNotFoundError):

@@ -10,7 +10,10 @@ since that is what its makers trained. Knows no HTTP.
 
 from __future__ import annotations
 
-from embedserve.errors import InvalidRequest
+from collections.abc import Sequence
+from dataclasses import replace
+
+from embedserve.errors import InvalidRequest, SettingsError
 from embedserve.models.spec import ModelSpec
 
 QUERY, DOCUMENT = "query", "document"
@@ -36,12 +39,10 @@ def prefix(
     prompt_name: str | None = None,
     title: str | None = None,
     side: str = "",
-    default: str = "",
 ) -> str:
     """The text to put before each input, "" for none.
 
-    side: what the model's name said (`side_of`), "" for nothing. default: EMBEDDING_DEFAULT_PROMPT.
-    Raises InvalidRequest that names the field.
+    side: what the model's name said (`side_of`), "" for nothing. Raises InvalidRequest that names the field.
     """
     if prompt_name is not None and input_type is not None:
         raise InvalidRequest("give 'prompt_name' or 'input_type', not both", param="prompt_name")
@@ -50,10 +51,48 @@ def prefix(
     elif input_type is not None:
         name = _by_type(spec, input_type)
     else:
-        name = spec.side_prompt(side) if side else _default(spec, default) if title is None else ""
+        name = spec.side_prompt(side) if side else spec.default_prompt if title is None else ""
     if title is not None:
         return _titled(spec, title, name)
     return spec.prompts.get(name, "")
+
+
+def with_default(spec: ModelSpec, configured: str) -> ModelSpec:
+    """The model with the default prompt that EMBEDDING_DEFAULT_PROMPT gives it: `NAME` for every model, `MODEL=NAME` for
+    one, several joined by commas. Raises SettingsError for a name that is no side of a search and no prompt of the model."""
+    given = [prompt for model, prompt in _configured(configured) if not model or _is(spec, model)]
+    name = given[-1] if given else ""
+    if not name:
+        return spec
+    if name.casefold() == NONE:
+        return replace(spec, default_prompt="")
+    if name in (QUERY, DOCUMENT) and name not in spec.prompts:
+        return replace(spec, default_prompt=spec.side_prompt(name))
+    if name not in spec.prompts:
+        known = ", ".join(dict.fromkeys([*spec.prompts, QUERY, DOCUMENT, NONE]))
+        raise SettingsError(
+            f"EMBEDDING_DEFAULT_PROMPT: {spec.id} has no prompt '{name[:64]}'; give one of {known}, "
+            f"or MODEL=NAME for one model only"
+        )
+    return replace(spec, default_prompt=name)
+
+
+def refuse_strangers(specs: Sequence[ModelSpec], configured: str) -> None:
+    """SettingsError for a model that EMBEDDING_DEFAULT_PROMPT names and that is none of these."""
+    for model, _ in _configured(configured):
+        if model and not any(_is(spec, model) for spec in specs):
+            served = ", ".join(spec.id for spec in specs)
+            raise SettingsError(f"EMBEDDING_DEFAULT_PROMPT names '{model[:64]}', which is not served; served: {served}")
+
+
+def _configured(value: str) -> list[tuple[str, str]]:
+    """(model or "", prompt) of each part of EMBEDDING_DEFAULT_PROMPT."""
+    parts = [part.rpartition("=") for part in value.split(",") if part.strip()]
+    return [(model.strip(), prompt.strip()) for model, _, prompt in parts]
+
+
+def _is(spec: ModelSpec, name: str) -> bool:
+    return name.casefold() in map(str.casefold, spec.names)
 
 
 def dimension(spec: ModelSpec, wanted: int | None) -> int | None:
@@ -104,16 +143,6 @@ def _by_type(spec: ModelSpec, kind: str) -> str:
     raise InvalidRequest(
         f"'input_type' is '{kind[:64]}'; known for {spec.id}: {known} and their synonyms", param="input_type"
     )
-
-
-def _default(spec: ModelSpec, configured: str) -> str:
-    if configured.casefold() == NONE:
-        return ""
-    if not configured:
-        return spec.default_prompt
-    if configured in spec.prompts:
-        return configured
-    return spec.side_prompt(configured) if configured in (QUERY, DOCUMENT) else ""
 
 
 def _titled(spec: ModelSpec, title: str, name: str) -> str:

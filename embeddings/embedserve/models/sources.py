@@ -132,8 +132,11 @@ def why_not_served(name: str, home: Path, notice: str = "") -> str:
 
 def how_to_get(spec: ModelSpec, home: Path) -> str:
     """One sentence for a person who wants this model."""
+    access = ""
+    if spec.gated:
+        access = f"accept its licence on the hub's page of {spec.hub_id}, set HF_TOKEN=hf_..., then "
     return (
-        f"To get it: `embedserve pull {spec.id}` where the model hub can be reached, or copy its files to "
+        f"To get it: {access}`embedserve pull {spec.id}` where the model hub can be reached, or copy its files to "
         f"{home / 'models' / spec.id}; then start again with EMBEDDING_MODEL={spec.id}."
     )
 
@@ -170,7 +173,7 @@ def _merged(known: ModelSpec, found: ModelSpec) -> ModelSpec:
         steps=found.steps,
         lower_case=found.lower_case,
         max_tokens=min(known.max_tokens, found.max_tokens),
-        prompts=known.prompts or found.prompts,
+        prompts={**found.prompts, **known.prompts},
         default_prompt=known.default_prompt or found.default_prompt,
         dtypes=tuple(d for d in known.dtypes if d in found.dtypes),
     )

@@ -20,6 +20,7 @@ from embedserve.backends import artefacts, convert
 from embedserve.backends.base import TokenIds, Vectors
 from embedserve.errors import ArtefactError, MissingExtra
 from embedserve.machine import cpu
+from embedserve.models.prompts import DOCUMENT, QUERY, prefix
 from embedserve.models.spec import ModelSource
 from embedserve.models.tokenizer import load_tokenizer
 from embedserve.optimizing import corpus, judge, judge_scores, quantize
@@ -71,7 +72,10 @@ class _Job:
         chunks = corpus.calibration_texts(calibrate, texts)
         if not chunks:
             raise ArtefactError(f"{calibrate} has no text to calibrate on")
-        ids = judge_scores.calibration_ids(self.tokenizer, chunks, self.limit) if self.scores else self._ids(chunks)
+        if self.scores:
+            ids = judge_scores.calibration_ids(self.tokenizer, chunks, self.limit)
+        else:  # as a server sees them: queries and documents, each behind its prompt
+            ids = self._ids(chunks, QUERY, DOCUMENT)
         step = self.bar.add_task("calibrate", total=quantize.PASSES * len(ids))
         features = cpu.features()
         nncf = quantize.quantize(
@@ -106,7 +110,7 @@ class _Job:
         if self.scores:
             ids = judge_scores.judging_ids(self.tokenizer, pairs, self.limit)
         else:
-            ids = self._ids([p.query for p in pairs]) + self._ids([p.document for p in pairs])
+            ids = self._ids([p.query for p in pairs], QUERY) + self._ids([p.document for p in pairs], DOCUMENT)
         started = time.process_time()
         reference = self._rows(self.fp32, ids)
         between = time.process_time()
@@ -128,8 +132,11 @@ class _Job:
         finally:
             backend.close()
 
-    def _ids(self, texts: list[str]) -> list[TokenIds]:
-        return [encoding.ids for encoding in self.tokenizer.encode(texts, self.limit)]
+    def _ids(self, texts: list[str], *sides: str) -> list[TokenIds]:
+        """sides: "query" or "document", whose prompt is put before the texts; several: in turn."""
+        prompts = [prefix(self.source.spec, side=side) for side in sides]
+        prompted = [prompts[i % len(prompts)] + text for i, text in enumerate(texts)]
+        return [encoding.ids for encoding in self.tokenizer.encode(prompted, self.limit)]
 
 
 def table(verdict: judge.Verdict | judge_scores.ScoreVerdict) -> Table:

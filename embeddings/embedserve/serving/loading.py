@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embedserve.backends.base import Backend
 from embedserve.engine.cache import VectorOrigin
 from embedserve.engine.encoder import Tokenizer
 from embedserve.machine import cpu
 from embedserve.machine.memory import usable_memory
+from embedserve.models import prompts
 from embedserve.models.spec import ModelSource, ModelSpec
 from embedserve.settings import Settings
 
@@ -61,7 +62,7 @@ class Found:
 def find(name: str, settings: Settings) -> Found:
     """The model of this name, downloaded if need be and not loaded. Raises SetupError when it cannot be had."""
     if settings.backend == "fake":
-        fake = _fake(name)
+        fake = _fake(name, settings)
         return Found(fake.spec, fake.revision, fake.origin, "", 0)
     from embedserve.models import weights
 
@@ -86,15 +87,16 @@ def _source(name: str, settings: Settings) -> tuple[ModelSource, str]:
     """The model's files, and a notice where `auto` is not what one would expect."""
     from embedserve.models import sources
 
-    if name == "auto":
-        return sources.resolve_auto(settings.home)
-    return sources.resolve(name, home=settings.home), ""
+    source, notice = (
+        sources.resolve_auto(settings.home) if name == "auto" else (sources.resolve(name, home=settings.home), "")
+    )
+    return replace(source, spec=prompts.with_default(source.spec, settings.default_prompt)), notice
 
 
 def load(name: str, settings: Settings) -> Loaded:
     """The model of this id, alias, folder or hub id, or `auto`. Raises SetupError when it cannot be had."""
     if settings.backend == "fake":
-        return _fake(name)
+        return _fake(name, settings)
     from embedserve.backends.select import load_backend
     from embedserve.models.tokenizer import load_tokenizer
 
@@ -122,7 +124,7 @@ def _wide_bytes(settings: Settings) -> int:
     return 0 if settings.wide == "off" else sys.maxsize
 
 
-def _fake(name: str) -> Loaded:
+def _fake(name: str, settings: Settings) -> Loaded:
     from embedserve.backends.fake import FakeBackend, FakeTokenizer
 
     spec = ModelSpec(
@@ -133,4 +135,5 @@ def _fake(name: str) -> Loaded:
         matryoshka=(8, 4),
         prompts={"query": "query: ", "document": ""},
     )
+    spec = prompts.with_default(spec, settings.default_prompt)
     return Loaded(spec, FakeBackend(), FakeTokenizer(), "0", "folder")

@@ -21,6 +21,7 @@ from embedserve.engine.engine import Engine
 from embedserve.engine.memory import MemoryGovernor
 from embedserve.errors import ModelNotFound, NotReady, SettingsError, SetupError
 from embedserve.machine.memory import collect_and_freeze, usable_memory
+from embedserve.models import prompts
 from embedserve.models.names import answers_to
 from embedserve.serving import loading
 from embedserve.serving.admission import Admission
@@ -119,6 +120,7 @@ class Runtime:
             await self.residents.load(first)
             for entry in others:
                 await self._meet(entry)
+            prompts.refuse_strangers([entry.model for entry in self.entries], self.settings.default_prompt)
         except asyncio.CancelledError:
             self.interrupted = True
             raise
