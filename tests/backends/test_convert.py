@@ -52,6 +52,12 @@ def test_an_export_that_is_another_model_is_not_installed(modernbert, tmp_path, 
         convert.convert(modernbert, "fp32", tmp_path)
 
 
+def test_what_serves_says_with_what_it_was_compared(modernbert, tmp_path):
+    info = load_backend(modernbert, backend="openvino", precision="fp32", home=tmp_path).info
+    assert info.artefact.measured["compared"] == "25 texts with NumPy's float32"  # /v1/models shows it
+    assert info.artefact.measured["cosine_worst"] > 0.99999
+
+
 def test_a_model_without_windows_is_compared_on_short_texts_alone(tiny_jina):
     assert convert.beyond_windows(tiny_jina.spec.encoder) == []
 

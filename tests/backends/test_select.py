@@ -141,6 +141,24 @@ def test_a_precision_that_is_wrong_for_the_weights_is_refused(tiny_jina, tmp_pat
         select._gpu_precision(gemma, "fp16", "cuda")
 
 
+@pytest.mark.parametrize(
+    ("device", "card_has_bf16", "dtypes", "expected"),
+    [
+        ("cuda", True, ("fp32", "bf16"), "bf16"),  # EmbeddingGemma
+        ("cuda", False, ("fp32", "bf16"), "fp32"),  # never float16, which its activations overflow
+        ("cuda", False, ("fp32", "bf16", "fp16"), "fp16"),
+        ("mps", False, ("fp32", "bf16"), "bf16"),
+    ],
+)
+def test_a_gpu_computes_in_what_both_it_and_the_weights_allow(
+    tiny_jina, monkeypatch, device, card_has_bf16, dtypes, expected
+):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: card_has_bf16)
+    model = dataclasses.replace(tiny_jina, spec=dataclasses.replace(tiny_jina.spec, dtypes=dtypes))
+    assert select._gpu_precision(model, "auto", device)[0] == expected
+
+
 def test_onnx_without_its_extra_says_what_to_install(tiny_jina, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"embedserve\[onnx\]"):

@@ -134,6 +134,8 @@ def test_a_gated_model_says_how_to_get_access_and_a_token_opens_it(machine, hub)
     assert refused.returncode == 2
     assert f"{HUB_ID} is gated: accept its licence" in refused.stderr
     assert "HF_TOKEN" in refused.stderr
+    assert f"embedserve pull {HUB_ID}" in refused.stderr
+    assert "copy the folder" in refused.stderr
     assert pull({**machine, "HF_TOKEN": TOKEN}).returncode == 0
 
 

@@ -152,7 +152,7 @@ def sentence_transformer(
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     bare = transformer(kind, folder / "bare")
-    limit = options.pop("max_seq_length", LIMIT if kind in ("roberta", "xlm-roberta", "mpnet") else None)
+    limit = options.pop("max_seq_length", LIMIT)  # below the positions of some, so that every kind cuts a text
     include_prompt = options.pop("include_prompt", True)
     lower = options.pop("do_lower_case", False)
     first = Transformer(str(bare), max_seq_length=limit, do_lower_case=lower)

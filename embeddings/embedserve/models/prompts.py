@@ -58,8 +58,8 @@ def prefix(
 
 
 def with_default(spec: ModelSpec, configured: str) -> ModelSpec:
-    """The model with the default prompt that EMBEDDING_DEFAULT_PROMPT gives it: `NAME` for every model, `MODEL=NAME` for
-    one, several joined by commas. Raises SettingsError for a name that is no side of a search and no prompt of the model."""
+    """The model with the default prompt that EMBEDDING_DEFAULT_PROMPT gives it: `NAME` for every model, `MODEL=NAME`
+    for one, several joined by commas. Raises SettingsError for a name that is no side and no prompt of the model."""
     given = [prompt for model, prompt in _configured(configured) if not model or _is(spec, model)]
     name = given[-1] if given else ""
     if not name:

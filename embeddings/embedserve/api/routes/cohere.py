@@ -16,6 +16,7 @@ from embedserve.api.declare import Traits, declare
 from embedserve.api.embedding import Answer, Wanted, embed, parsed
 from embedserve.api.openapi import INTEGER, MODEL, STRING, TEXTS, VECTORS, array, described, object_of, one_of
 from embedserve.api.quantized import OUTPUT_TYPES, quantized
+from embedserve.api.responses import rows_json
 from embedserve.api.routes.openai import truncate_word
 from embedserve.errors import InvalidRequest
 
@@ -115,8 +116,7 @@ def _rows(answer: Answer, kind: str) -> bytes:
     if kind == "base64":
         little = answer.vectors.astype("<f4", copy=False)
         return orjson.dumps([binascii.b2a_base64(row.tobytes(), newline=False).decode() for row in little])
-    rows = np.ascontiguousarray(quantized(answer.vectors, kind))
-    return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
+    return rows_json(np.ascontiguousarray(quantized(answer.vectors, kind)))
 
 
 def _written(answer: Answer, asked: CohereRequest, version: str, kind: str, embeddings: bytes) -> bytes:

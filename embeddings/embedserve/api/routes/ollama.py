@@ -30,7 +30,7 @@ from embedserve.api.openapi import (
     described,
     object_of,
 )
-from embedserve.api.responses import json_response, runtime_of
+from embedserve.api.responses import json_response, rows_json, runtime_of
 from embedserve.errors import InvalidRequest
 from embedserve.serving.entry import ModelEntry
 from embedserve.serving.runtime import Runtime
@@ -166,20 +166,16 @@ async def ollama_embed(request: Request) -> Response:
 async def ollama_embeddings(request: Request) -> Response:
     """A unit vector, as of /api/embed."""
     answer = await _answer(request, await parsed(request, parse_embeddings))
-    return await answer.response(lambda: b'{"embedding":%b}' % _numbers(answer.vectors[0]))
+    return await answer.response(lambda: b'{"embedding":%b}' % rows_json(answer.vectors)[1:-1])
 
 
 def _embed_body(answer: Answer) -> bytes:
     return b'{"model":%b,"embeddings":%b,"total_duration":%d,"load_duration":0,"prompt_eval_count":%d}' % (
         orjson.dumps(answer.model.spec.id),
-        _numbers(answer.vectors),
+        rows_json(answer.vectors),
         answer.seconds * 1e9,
         answer.result.tokens,
     )
-
-
-def _numbers(array: Any) -> bytes:
-    return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 @router.get("/api/tags", summary="What is served (Ollama)", **described(answer=_LISTED))

@@ -34,7 +34,7 @@ from embedserve.api.openapi import (
     object_of,
 )
 from embedserve.api.openapi import one_of as any_of
-from embedserve.api.responses import json_response, runtime_of
+from embedserve.api.responses import json_response, rows_json, runtime_of
 from embedserve.api.routes.embed import parse_tei
 from embedserve.errors import InvalidRequest
 from embedserve.models import prompts
@@ -235,7 +235,7 @@ def parse_decode(body: bytes, rules: Rules) -> Decode:
 
 async def _embedded(request: Request, wanted: Wanted) -> Response:
     answer = await embed(request, wanted)
-    return await answer.response(lambda: orjson.dumps(answer.vectors, option=orjson.OPT_SERIALIZE_NUMPY))
+    return await answer.response(lambda: rows_json(answer.vectors))
 
 
 async def _similarity(request: Request, wanted: Wanted) -> Response:
