@@ -207,10 +207,12 @@ def test_the_full_shape_has_the_published_number_of_parameters():
 
 @pytest.mark.slow
 def test_8192_tokens_of_the_full_shape_fit_in_modest_memory(tmp_path):
-    """Peak memory of the process, weights included; the ALiBi table of 8,192 alone would be 3.2 GB."""
+    """Peak memory of the process, weights included; the ALiBi table of 8,192 alone would be 3.2 GB. Two layers of the
+    twelve, as one follows the other in the same memory: the others' weights are taken off the bound."""
     from random_jina import write_checkpoint
 
-    folder = write_checkpoint(tmp_path / "full", files=20)
+    folder = write_checkpoint(tmp_path / "full", files=20, layers=2)
+    layer = (4 * 768 * 768 + 3 * 768 * 3072) * 4 // 2**20  # MiB: attention, the gated products, float32
     code = f"""
 import resource
 import numpy as np
@@ -227,4 +229,4 @@ print(before // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded, peak = map(int, done.stdout.split())
     print(f"8,192 tokens: peak {peak} MiB, {loaded} MiB after loading")
-    assert peak < 2048
+    assert peak < 2048 - 10 * layer

@@ -77,7 +77,7 @@ def config(kind: str, vocab: int) -> Any:
 
 
 def fast_tokenizer(kind: str) -> Any:
-    """WordPiece for the BERTs, byte-level BPE for the others, of the words of TEXTS."""
+    """WordPiece for the BERTs, byte-level BPE for the others, of one and two letters of TEXTS."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -86,8 +86,8 @@ def fast_tokenizer(kind: str) -> Any:
         # Not trained: the trainer learns other pieces at each run, so the same weights would be another model.
         normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
         words = {word for text in TEXTS for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
-        letters = set("".join(words))
-        pieces = [*special, *sorted(words | letters | {f"##{letter}" for letter in letters})]
+        learnt = {word[at : at + size] for word in words for size in (1, 2) for at in range(len(word))}
+        pieces = [*special, *sorted(learnt | {f"##{piece}" for piece in learnt})]
         raw = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
         raw.normalizer, raw.pre_tokenizer = normalizer, splitter
         raw.post_processor = processors.TemplateProcessing(
