@@ -223,6 +223,7 @@ def main() -> int:
         server = StartedServer("embedserve", own_command(names, args.precision), env)
         try:
             server.wait()
+            os.nice(10)  # the clients stand for other machines: they give way to the server
             crowd = Crowd(server.endpoint, pool_of(args.pool, served(server.endpoint)))
             crowd.pool.ask(server.endpoint)
             crowd.pool.fill(server.endpoint)
