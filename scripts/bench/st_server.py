@@ -6,7 +6,9 @@ FastAPI, one model, its own encode() (sorts a request's texts by length, batches
 As good as its documentation makes it:
 
 - bf16, fp32: the OpenVINO export of optimum-intel, with OpenVINO's inference-precision hint.
-- --torch (fp32, bf16): the library without OpenVINO, for architectures that optimum-intel 2.0 does not export.
+- A folder in which st_convert.py has written the graph: that one, for architectures that optimum-intel 2.0 does not
+  export, or not rightly.
+- --torch (fp32, bf16): the library without OpenVINO.
 - int8: its `export_static_quantized_openvino_model` (NNCF static quantisation, 300 samples), calibrated on
   code of the standard library, because its default data set is on a hub; runs with the bf16 hint.
 
@@ -53,11 +55,23 @@ def prepare(folder: Path, precision: str, work: Path) -> Path:
         partial = Path(tempfile.mkdtemp(dir=work, prefix="partial-"))
         shutil.copytree(folder, partial, dirs_exist_ok=True)
         is_jina = json.loads((folder / "config.json").read_text()).get("position_embedding_type") == "alibi"
-        (_convert_jina if is_jina else _export)(partial)
+        if (folder / "openvino" / "openvino_model.xml").exists():  # by st_convert.py
+            _hide_architecture(partial)
+        else:
+            (_convert_jina if is_jina else _export)(partial)
         partial.rename(copy)
     if precision == "int8" and not (copy / "openvino" / INT8_FILE).exists():
         _quantize(copy, work)
     return copy
+
+
+def _hide_architecture(folder: Path) -> None:
+    """The graph says what is computed. This environment's transformers may not know the architecture: a plain BERT of
+    the same width, whose config is all that is read."""
+    config = json.loads((folder / "config.json").read_text())
+    width = config.get("hidden_size") or config["n_embd"]
+    plain = {"model_type": "bert", "architectures": ["BertModel"], "hidden_size": width}
+    (folder / "config.json").write_text(json.dumps({**plain, "vocab_size": config["vocab_size"]}))
 
 
 def _export(folder: Path) -> None:
