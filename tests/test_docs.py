@@ -13,6 +13,7 @@ from support.readme import IN_DOCKER, JOURNEY, NATIVELY, NOT_RUN, blocks, run_re
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 import settings_table  # noqa: E402
+import works_with  # noqa: E402
 
 from embedserve import sources  # noqa: E402
 from embedserve.client_settings import client_settings  # noqa: E402
@@ -42,6 +43,10 @@ def test_both_languages_have_the_same_tables():
         # What stands in backticks or is a figure is the same in every language.
         assert english.count("|") == ukrainian.count("|"), ukrainian
         assert re.findall(r"`[^`]*`", english) == re.findall(r"`[^`]*`", ukrainian), ukrainian
+
+
+def test_the_table_of_clients_is_the_recorded_one():
+    assert works_with.short_table() in EN, "run: scripts/works_with.py --table"
 
 
 def test_the_ukrainian_text_is_ukrainian():
