@@ -351,8 +351,6 @@ def test_an_unknown_field_is_an_error_that_names_it(http, collection, method, pa
         ("PUT", "{c}/points", {"points": [{"id": 1, "vector": {"text": "x", "model": "bm25"}}]}, "inference"),
         ("POST", "{c}/points/query", {"query": {"text": "x", "model": "bm25"}}, "inference"),
         ("PUT", "{c}-b", {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 2}, "cluster"),
-        ("PUT", "{c}-b", {"vectors": {"size": 4, "distance": "Dot"},
-                          "quantization_config": {"product": {"compression": "x16"}}}, "quantization"),
         ("PATCH", "{c}", {"quantization_config": {"product": {"compression": "x16"}}}, "quantization"),
         ("PATCH", "{c}", {"sparse_vectors": {"new": {}}}, "adding of vectors"),
     ],

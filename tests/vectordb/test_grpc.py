@@ -280,15 +280,15 @@ def test_existing_collections_and_quantization_have_their_codes(channel, filled)
     vectors = pb.VectorsConfig(params=pb.VectorParams(size=2, distance=pb.Dot))
     code, _ = refusal(collections.Create, pb.CreateCollection(collection_name=filled, vectors_config=vectors))
     assert code == grpc.StatusCode.ALREADY_EXISTS
-    quantized = pb.QuantizationConfig(product=pb.ProductQuantization(compression=pb.x16))
-    request = pb.CreateCollection(collection_name="q", vectors_config=vectors, quantization_config=quantized)
-    code, details = refusal(collections.Create, request)
-    assert code == grpc.StatusCode.UNIMPLEMENTED
-    assert "quantization" in details
-    scalar = pb.QuantizationConfig(scalar=pb.ScalarQuantization(type=pb.Int8, always_ram=True))
-    collections.Create(pb.CreateCollection(collection_name="q", vectors_config=vectors, quantization_config=scalar))
-    shown = collections.Get(pb.GetCollectionInfoRequest(collection_name="q")).result.config.quantization_config
-    assert shown == scalar
+    for name, quantized in {
+        "scalar": pb.QuantizationConfig(scalar=pb.ScalarQuantization(type=pb.Int8, always_ram=True)),
+        "product": pb.QuantizationConfig(product=pb.ProductQuantization(compression=pb.x16, always_ram=True)),
+        "turbo": pb.QuantizationConfig(turboquant=pb.TurboQuantization(bits=pb.Bits1_5, always_ram=True)),
+    }.items():
+        request = pb.CreateCollection(collection_name=name, vectors_config=vectors, quantization_config=quantized)
+        collections.Create(request)
+        shown = collections.Get(pb.GetCollectionInfoRequest(collection_name=name)).result.config.quantization_config
+        assert shown == quantized
     code, details = refusal(collections.ListShardKeys, pb.ListShardKeysRequest(collection_name=filled))
     assert code == grpc.StatusCode.UNIMPLEMENTED
     assert "ListShardKeys" in details

@@ -15,7 +15,12 @@ from embedserve.vectordb.quantization import edge_quantization, parse_quantizati
 from support.processes import embedded_qdrant
 
 SIZE, POINTS = 128, 3000
-KINDS = {"scalar": {"type": "int8", "quantile": 0.99, "always_ram": True}, "binary": {"always_ram": True}}
+KINDS = {
+    "scalar": {"type": "int8", "quantile": 0.99, "always_ram": True},
+    "binary": {"always_ram": True},
+    "product": {"compression": "x8", "always_ram": True},
+    "turbo": {"bits": "bits4", "always_ram": True},
+}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,10 @@ KINDS = {"scalar": {"type": "int8", "quantile": 0.99, "always_ram": True}, "bina
         {"scalar": {"type": "int8"}, "binary": {}},
         {"binary": {"encoding": "three_bits"}},
         {"scalar": {"type": "int8", "bits": 8}},
+        {"product": {}},
+        {"product": {"compression": "x5"}},
+        {"turbo": {"bits": "bits3"}},
+        {"turbo": {}, "product": {"compression": "x4"}},
     ],
 )
 def test_what_is_no_quantisation_is_refused(wrong: dict[str, Any]) -> None:
@@ -50,7 +59,9 @@ def clustered(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
-@pytest.mark.parametrize("kind", [pytest.param("binary", marks=pytest.mark.slow), "scalar"])
+@pytest.mark.parametrize(
+    "kind", ["scalar", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("binary", "product", "turbo"))]
+)
 def test_a_rescored_search_finds_what_an_exact_one_finds_with_the_same_scores(kind: str, tmp_path: Path) -> None:
     rows = clustered(np.random.default_rng(3))
     with embedded_qdrant(tmp_path / "storage") as server, httpx.Client(base_url=server.url, timeout=60) as http:

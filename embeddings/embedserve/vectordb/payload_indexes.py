@@ -9,6 +9,7 @@ import qdrant_edge as edge
 from embedserve.vectordb.body import Fields, expect, one_of
 from embedserve.vectordb.errors import format_error
 from embedserve.vectordb.field_conditions import checked
+from embedserve.vectordb.text_analysis import Analysis
 
 MEMORY = {"cold": edge.Memory.Cold, "cached": edge.Memory.Cached, "pinned": edge.Memory.Pinned}
 _COMMON = ("on_disk", "enable_hnsw")
@@ -22,21 +23,6 @@ _KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "geo": (edge.GeoIndexParams, ()),
     "text": (edge.TextIndexParams, ("lowercase", "ascii_folding", "phrase_matching")),
 }
-_TOKENIZERS = {
-    "prefix": edge.TokenizerType.Prefix,
-    "whitespace": edge.TokenizerType.Whitespace,
-    "word": edge.TokenizerType.Word,
-    "multilingual": edge.TokenizerType.Multilingual,
-    "code": edge.TokenizerType.Code,
-}
-
-
-def _by_name(kind: Any) -> dict[str, Any]:
-    return {name.lower(): getattr(kind, name) for name in dir(kind) if name[0].isupper()}
-
-
-_LANGUAGES = _by_name(edge.Language)
-_STEMMERS = _by_name(edge.SnowballLanguage)
 
 
 def parse_index(value: Any) -> tuple[dict[str, Any], Any]:
@@ -61,45 +47,11 @@ def parse_index(value: Any) -> tuple[dict[str, Any], Any]:
 
 
 def _text(fields: Fields, shown: dict[str, Any], native: dict[str, Any]) -> None:
-    shown["tokenizer"] = fields.take("tokenizer", str, "word")
-    native["tokenizer"] = one_of(shown["tokenizer"], _TOKENIZERS, "field_schema.tokenizer")
-    for name in ("min_token_len", "max_token_len"):
-        shown[name] = native[name] = fields.count(name)
-    shown["stopwords"] = fields.take("stopwords")
-    native["stopwords"] = _stopwords(shown["stopwords"])
-    shown["stemmer"] = fields.take("stemmer")
-    native["stemmer"] = _stemmer(shown["stemmer"])
+    analysis = Analysis(fields, "field_schema", default_tokenizer="word")
+    shown |= analysis.shown
+    native |= analysis.native
     shown["scoring"] = fields.take("scoring")
     native["scoring"] = _scoring(shown["scoring"])
-
-
-def _stopwords(value: Any) -> Any:
-    where = "field_schema.stopwords"
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return one_of(value, _LANGUAGES, where)
-    fields = Fields(value, where)
-    languages = {one_of(expect(n, str, where), _LANGUAGES, where) for n in fields.take("languages", list, [])}
-    custom = {expect(word, str, where) for word in fields.take("custom", list, [])}
-    fields.done()
-    return edge.StopwordsSet(languages, custom)
-
-
-def _stemmer(value: Any) -> Any:
-    where = "field_schema.stemmer"
-    if value is None:
-        return None
-    fields = Fields(value, where)
-    kind = fields.need("type", str)
-    if kind == "none":
-        stemmer: Any = edge.DisabledStemmer()
-    elif kind == "snowball":
-        stemmer = edge.SnowballParams(one_of(fields.need("language", str), _STEMMERS, f"{where}.language"))
-    else:
-        raise format_error(f"{where}.type: unknown variant, expected one of snowball, none")
-    fields.done()
-    return stemmer
 
 
 def _scoring(value: Any) -> bool | None:

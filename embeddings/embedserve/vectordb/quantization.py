@@ -1,7 +1,7 @@
 """Quantised vectors, JSON <-> Qdrant Edge: `quantization_config` of a collection, `params.quantization` of a search.
 
-Qdrant Edge makes them when it builds the index; before that, and for new points, a search reads the originals. Scalar
-and binary are here. Product and turbo quantisation answer 501.
+Qdrant Edge makes them when it builds the index; before that, and for new points, a search reads the originals. All four
+kinds are here: scalar, binary, product, turbo.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from embedserve.vectordb.body import Fields, one_of
-from embedserve.vectordb.errors import format_error, unsupported
+from embedserve.vectordb.errors import format_error
 from embedserve.vectordb.payload_indexes import MEMORY
 
 _F32_MAX = 3.4028234663852886e38
@@ -28,21 +28,21 @@ _QUERY_ENCODINGS = {
 }
 
 
+_COMPRESSIONS = {name.lower(): getattr(edge.CompressionRatio, name) for name in ("X4", "X8", "X16", "X32", "X64")}
+_BITS = {f"bits{size}": getattr(edge.TurboQuantBitSize, f"Bits{size}") for size in ("1", "1_5", "2", "4", "8")}
+
+
 def parse_quantization(value: Any, where: str) -> dict[str, Any] | None:
     """As GET shows it; None where nothing is quantised."""
     if value is None:
         return None
     fields = Fields(value, where)
-    for other in ("product", "turbo"):
-        if fields.take(other) is not None:
-            raise unsupported(f"{other} quantization (`{where}`)")
-    scalar, binary = fields.take("scalar", dict), fields.take("binary", dict)
+    given = {kind: params for kind in _KINDS if (params := fields.take(kind, dict)) is not None}
     fields.done()
-    if (scalar is None) == (binary is None):
-        raise format_error(f"{where}: expected one of scalar, binary")
-    if scalar is not None:
-        return {"scalar": _scalar(Fields(scalar, f"{where}.scalar"))}
-    return {"binary": _binary(Fields(binary, f"{where}.binary"))}
+    if len(given) != 1:
+        raise format_error(f"{where}: expected one of {', '.join(_KINDS)}")
+    ((kind, params),) = given.items()
+    return {kind: _KINDS[kind](Fields(params, f"{where}.{kind}"))}
 
 
 def _scalar(fields: Fields) -> dict[str, Any]:
@@ -55,6 +55,21 @@ def _binary(fields: Fields) -> dict[str, Any]:
     one_of(encoding or "one_bit", _ENCODINGS, f"{fields.where}.encoding")
     one_of(query or "default", _QUERY_ENCODINGS, f"{fields.where}.query_encoding")
     return {**_given({"encoding": encoding, "query_encoding": query}), **_placed(fields)}
+
+
+def _product(fields: Fields) -> dict[str, Any]:
+    compression = fields.need("compression", str)
+    one_of(compression, _COMPRESSIONS, f"{fields.where}.compression")
+    return {"compression": compression, **_placed(fields)}
+
+
+def _turbo(fields: Fields) -> dict[str, Any]:
+    bits = fields.take("bits", str)
+    one_of(bits or "bits1", _BITS, f"{fields.where}.bits")
+    return {**_given({"bits": bits}), **_placed(fields)}
+
+
+_KINDS = {"scalar": _scalar, "binary": _binary, "product": _product, "turbo": _turbo}
 
 
 def _placed(fields: Fields) -> dict[str, Any]:
@@ -76,6 +91,10 @@ def edge_quantization(shown: dict[str, Any] | None) -> Any:
     placed = {"always_ram": params.get("always_ram"), "memory": MEMORY.get(params.get("memory", ""))}
     if kind == "scalar":
         return edge.ScalarQuantizationConfig(edge.ScalarType.Int8, params.get("quantile"), **placed)
+    if kind == "product":
+        return edge.ProductQuantizationConfig(_COMPRESSIONS[params["compression"]], **placed)
+    if kind == "turbo":
+        return edge.TurboQuantQuantizationConfig(bits=_BITS.get(params.get("bits", "")), **placed)
     return edge.BinaryQuantizationConfig(
         encoding=_ENCODINGS.get(params.get("encoding", "")),
         query_encoding=_QUERY_ENCODINGS.get(params.get("query_encoding", "")),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
+from embedserve.vectordb.bm25 import is_text
 from embedserve.vectordb.body import Fields, as_list, expect, one_of
 from embedserve.vectordb.errors import format_error, unsupported, validation_error, wrong_input
 from embedserve.vectordb.field_conditions import checked
@@ -178,21 +179,19 @@ class _Maker:
         self.examples: list[Example] = []
 
     def query(self, value: Any, where: str) -> Build:
-        if not isinstance(value, dict) or "indices" in value:
+        if not isinstance(value, dict) or "indices" in value or is_text(value):
             return self.nearest({"nearest": value}, where)
         kind = next((name for name in _KINDS if name in value), None)
         if kind is None:
             if "model" in value or "image" in value:
-                raise unsupported("inference of vectors from text or images")
+                raise unsupported("inference of vectors from images")
             name = str(next(iter(value), ""))[:50]
             raise format_error(f"{where}: unknown query `{name}`, expected one of {', '.join(_KINDS)}")
-        if kind == "text" and "model" in value:
-            raise unsupported("inference of vectors from text or images")
         return _KINDS[kind](self, value, where)
 
     def example(self, value: Any, where: str) -> Example:
         if isinstance(value, list | dict):
-            example = Example(parse_named(self.space, self.using, value, where))
+            example = Example(parse_named(self.space, self.using, value, where, query=True))
         else:
             if not self.source:
                 self.space.check_name(self.using)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
+from embedserve.vectordb import bm25
 from embedserve.vectordb.body import Fields, describe, expect
 from embedserve.vectordb.errors import format_error, unsupported, validation_error, wrong_input
 
@@ -74,13 +75,13 @@ def parse_sparse(value: Any, where: str) -> edge.SparseVector:
     return edge.SparseVector(indices, parse_vector(values, len(indices), f"{where}.values") if values else [])
 
 
-def parse_named(space: Space, name: str, value: Any, where: str) -> Any:
-    """The vector `name` in Qdrant Edge's form."""
+def parse_named(space: Space, name: str, value: Any, where: str, *, query: bool = False) -> Any:
+    """The vector `name` in Qdrant Edge's form. query: of a search, where a text weighs otherwise than in a point."""
     space.check_name(name)
     if name in space.sparse:
         if not isinstance(value, dict):
             raise wrong_input(f"Conversion between sparse and regular vectors failed: `{name}` is sparse")
-        return parse_sparse(value, where)
+        return bm25.sparse_of(value, where, query=query) if bm25.is_text(value) else parse_sparse(value, where)
     if isinstance(value, dict):
         if not _INFERENCE.isdisjoint(value):
             raise unsupported("inference of vectors from text or images")

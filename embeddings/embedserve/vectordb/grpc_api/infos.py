@@ -61,6 +61,11 @@ def _status(target: Any, value: Any) -> None:
         target.optimizer_status.error = value["error"]
 
 
+def _turbo(target: Any, params: dict[str, Any]) -> None:
+    target.turboquant.SetInParent()
+    fill(target.turboquant, params)
+
+
 def _schema(target: Any, fields: dict[str, Any]) -> None:
     for name, item in fields.items():
         fill(target.payload_schema[name], item)
@@ -105,6 +110,7 @@ _SPECIAL: dict[tuple[str, str], Callable[[Any, Any], None]] = {
     ("PayloadSchemaInfo", "params"): _index,
     ("KeywordIndexParams", "prefix"): _prefix,
     ("TextIndexParams", "stopwords"): _stopwords,
+    ("QuantizationConfig", "turbo"): _turbo,
     ("TextIndexParams", "stemmer"): _stemmer,
     ("TextIndexParams", "scoring"): _scoring,
 }

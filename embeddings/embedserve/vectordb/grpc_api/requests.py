@@ -20,6 +20,7 @@ _RENAMED = {
     "vectors_config": "vectors",
     "sparse_vectors_config": "sparse_vectors",
     "field_index_params": "field_schema",
+    "turboquant": "turbo",
     "datetime_range": "range",
     "deprecated_max_optimization_threads": "max_optimization_threads",
 }
