@@ -101,6 +101,15 @@ def test_json_bodies_are_let_through(media):
     assert (send("POST", headers={"content-type": media}, content=b"{}")).status_code == 200
 
 
+@pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("br, gzip", 415), ("identity", 200), ("", 200)])
+def test_a_compressed_body_is_refused_by_name(coding, status):
+    answer = send("POST", headers={"content-type": "application/json", "content-encoding": coding}, content=b"{}")
+    assert answer.status_code == status
+    if status == 415:
+        assert coding in answer.text
+        assert "uncompressed" in answer.text
+
+
 def test_a_chunked_body_counts_as_a_body():
     async def chunks():
         yield b"{}"

@@ -171,8 +171,6 @@ async def _read_json(request: Request, limit: int) -> Any:
     too_large = ApiError(413, f"Payload error: JSON payload is larger than allowed (limit: {limit} bytes)")
     if int(request.headers.get("content-length", 0)) > limit:
         raise too_large
-    if request.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        raise ApiError(415, "Unsupported content encoding; send the body uncompressed")
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):

@@ -11,6 +11,7 @@ Three checks on the headers, before anything reads the body:
   that is starlette's CORSMiddleware, to be put around this.)
 - Content-Type: a form can send text/plain without asking first; JSON it cannot. So whatever has a body and
   may change data must say that it is JSON; where files are taken, it may be a form, and the Origin decides.
+  A compressed body is refused too: nothing here unpacks one, and it would read as broken JSON.
 
 It knows nothing of keys, routes and error shapes.
 """
@@ -85,6 +86,9 @@ class BrowserGuard:
             json = media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
             if not (json or file):
                 return UnsupportedMediaType(f"Content-Type must be application/json, not {media or 'missing'!r}")
+            coding = headers.get(b"content-encoding", ["identity"])[0].lower()
+            if coding not in ("", "identity"):
+                return UnsupportedMediaType(f"Content-Encoding {coding[:64]!r} is refused; send the body uncompressed")
         return None
 
     def _host_allowed(self, header: str) -> bool:
