@@ -115,19 +115,27 @@ def inventory(home: Path) -> list[tuple[ModelSpec, ModelSource | None, str]]:
     return entries
 
 
-def why_not_served(name: str, home: Path, notice: str = "") -> str:
-    """Why a catalog model that a request names is not being served, and how to get it; "" if unknown.
+def reasons_not_served(home: Path, notice: str = "") -> dict[str, str]:
+    """Why each model of the catalog is not being served, where it is not, and how to get it.
 
-    notice: what resolve_auto said at start, if it said something. Asks no network.
+    notice: what resolve_auto said at start, if it said something. Asks no network and hashes nothing.
     """
-    spec = find(name)
-    if spec is None:
-        return ""
-    if notice and spec.id == JINA_CODE_V2.id:
-        return notice
-    if at_hand(spec, home):
-        return f"{spec.id} is on this machine, but this server was started without it: add it to EMBEDDING_MODEL."
-    return f"{spec.id} is not on this machine. {how_to_get(spec, home)}"
+
+    def reason(spec: ModelSpec) -> str:
+        if notice and spec.id == JINA_CODE_V2.id:
+            return notice
+        if _is_there(spec, home):
+            return f"{spec.id} is on this machine, but this server was started without it: add it to EMBEDDING_MODEL."
+        return f"{spec.id} is not on this machine. {how_to_get(spec, home)}"
+
+    return {spec.id: reason(spec) for spec in CATALOG}
+
+
+def _is_there(spec: ModelSpec, home: Path) -> bool:
+    """As `at_hand`, unchecked."""
+    own = home / "models" / spec.id
+    by_hand = own.is_dir() and not missing_files(own)
+    return by_hand or bool(spec.hub_id and hub.cached(spec.hub_id, spec.revision)) or package_folder(spec) is not None
 
 
 def how_to_get(spec: ModelSpec, home: Path) -> str:

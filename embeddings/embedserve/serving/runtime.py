@@ -20,8 +20,9 @@ from embedserve.engine.cache import DiskCache, EmbeddingCache, MemoryCache, open
 from embedserve.engine.engine import Engine
 from embedserve.engine.memory import MemoryGovernor
 from embedserve.errors import ModelNotFound, NotReady, SettingsError, SetupError
-from embedserve.machine.memory import collect_and_freeze, usable_memory
+from embedserve.machine.memory import collect_and_freeze, freeze_new, usable_memory
 from embedserve.models import prompts
+from embedserve.models.catalog import find
 from embedserve.models.names import answers_to
 from embedserve.serving import loading
 from embedserve.serving.admission import Admission
@@ -66,7 +67,7 @@ class Runtime:
             explicit=settings.batch_size_is_given,
         )
         self._cache: tuple[MemoryCache, DiskCache | None] | None = None
-        self._reasons: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}  # catalog id -> why it is not served: the disk is not asked for a request
         self._process = psutil.Process()
         self.residents = Residents(
             load=lambda name: load(name, settings),
@@ -135,6 +136,9 @@ class Runtime:
             self.loading = False
         collect_and_freeze()
         obs.MEMORY_LIMIT.set(self.governor.limit)
+        if self.settings.backend != "fake" and self.entries:
+            self._reasons = await asyncio.to_thread(self._find_reasons)
+            freeze_new()
 
     async def _meet(self, entry: ModelEntry) -> None:
         """Find the files of a model that is not the default one. A name that leads nowhere ends the start."""
@@ -210,7 +214,7 @@ class Runtime:
             raise NotReady("further models are loading; try again in a few seconds")
         served = ", ".join(entry.id for entry in entries)
         raise ModelNotFound(
-            f"model '{name[:200]}' is not served here; served: {served}.{self._why_not(name)}", param="model"
+            f"model '{name[:200]}' is not served here; served: {served}. {self._why_not(name)}".strip(), param="model"
         )
 
     @asynccontextmanager
@@ -236,18 +240,15 @@ class Runtime:
             return self.entry(name or "the reranker")
         return first
 
-    def _why_not(self, name: str) -> str:
-        """Why a known model is not served. Asked for once a name: it may look at the disk."""
-        from embedserve.models.catalog import find
-        from embedserve.models.sources import why_not_served
+    def _find_reasons(self) -> dict[str, str]:
+        from embedserve.models.sources import reasons_not_served  # with huggingface_hub: 0.2 s
 
+        notice = next((entry.notice for entry in self.entries if entry.notice), "")
+        return reasons_not_served(self.settings.home, notice)
+
+    def _why_not(self, name: str) -> str:
         spec = find(name)
-        if spec is None:
-            return ""
-        if spec.id not in self._reasons:
-            notice = next((model.notice for model in self.entries if model.notice), "")
-            self._reasons[spec.id] = " " + why_not_served(spec.id, self.settings.home, notice)
-        return self._reasons[spec.id]
+        return self._reasons.get(spec.id, f"`embedserve models` says how to get {spec.id}.") if spec else ""
 
     @property
     def problem(self) -> str:
