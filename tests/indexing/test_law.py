@@ -9,6 +9,7 @@ import random
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -117,6 +118,26 @@ def test_a_short_row_before_a_long_one_does_not_hang(long: int) -> None:
     with within(10):
         assert_law("# How it is made\n\n" + "The release " * (long // 12) + "\n\nend\n", language)
         assert_law("short\n" + "y" * long, language)
+
+
+CASES = Path(__file__).parent / "cases"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CASES.glob("*.*")))
+def test_files_that_hung_the_cutter_or_lost_lines_keep_every_line(name: str) -> None:
+    language = language_of(name)
+    assert language is not None
+    with within(10):
+        assert_law((CASES / name).read_text(), language)
+
+
+def test_a_bare_carriage_return_ends_a_line() -> None:
+    language = language_of("a.py")
+    assert language is not None
+    rows = [f"def name{i}(value):  # of an old editor, a line of some length" for i in range(40)]
+    chunks = assert_law("\r".join(rows), language).chunks
+    assert (chunks[0].start_line, chunks[-1].end_line) == (1, 40)
+    assert "\r" not in "".join(chunk.text for chunk in chunks)
 
 
 def test_what_a_faulty_cutter_loses_is_cut_by_paragraphs_and_said(monkeypatch: pytest.MonkeyPatch) -> None:

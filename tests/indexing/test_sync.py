@@ -14,6 +14,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 
 from embedserve.errors import IndexingFailed, SetupError
+from embedserve.indexing import plan
 from embedserve.indexing.chunk import chunk_text, digest
 from embedserve.indexing.embedder import Embedder
 from embedserve.indexing.languages import language_of
@@ -368,6 +369,28 @@ async def test_points_of_unreadable_files_and_folders_are_kept(
     assert len(await points(client, run.store)) == len(before) - 1
     assert report.skipped["unreadable"] == 2
     assert any("a.py: Permission denied; kept as it was indexed" in warning for warning in report.warnings)
+
+
+async def test_a_file_that_no_reader_expected_does_not_end_the_run(
+    qdrant: Qdrant,
+    client: AsyncQdrantClient,
+    workspace: Path,
+    service: EmbeddingStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = plan.load
+
+    def load(data: bytes, relative: str, *rest: Any) -> Any:
+        if relative == "a.py":
+            raise ZeroDivisionError("of a decoder")
+        return real(data, relative, *rest)
+
+    monkeypatch.setattr(plan, "load", load)
+    run = Run(qdrant, workspace, service)
+    report = await run()
+    assert report.complete
+    assert len(await points(client, run.store)) == 4  # of the two other files
+    assert any("a.py: ZeroDivisionError: of a decoder; kept" in warning for warning in report.warnings)
 
 
 async def test_a_folder_that_became_empty_does_not_cost_its_index(

@@ -101,7 +101,7 @@ def _look_at(
         return
     except FileNotFoundError:
         return  # removed since the walk
-    except OSError as error:
+    except Exception as error:  # whatever is wrong with one file, the others are indexed
         walk.cannot_read(found.relative, error)
         return
     if path != found.relative:

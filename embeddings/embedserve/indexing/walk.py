@@ -55,10 +55,11 @@ class Walk:
         self.skipped[reason] += 1
         self.left_out.append((relative, reason))
 
-    def cannot_read(self, relative: str, error: OSError) -> None:
+    def cannot_read(self, relative: str, error: Exception) -> None:
         self.unreadable.append(relative)
         self.skip(relative, "unreadable")
-        self.warnings.append(f"{shown_path(relative) or '.'}: {error.strerror or error}; kept as it was indexed")
+        why = (error.strerror if isinstance(error, OSError) else "") or f"{type(error).__name__}: {error}"
+        self.warnings.append(f"{shown_path(relative) or '.'}: {why}; kept as it was indexed")
 
 
 def walk(workspace: str, only: set[str] | None = None, chosen: Chosen | None = None) -> Walk:
