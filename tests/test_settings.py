@@ -1,7 +1,10 @@
+import subprocess
+
 import pytest
 
 from embedserve.errors import SettingsError
 from embedserve.settings import Settings, load_settings
+from support.processes import EMBEDSERVE, clean_environment
 
 
 def test_defaults_are_the_documented_ones():
@@ -88,3 +91,17 @@ def test_names_of_other_programs_are_a_warning(caplog):
     assert load_settings(links) == Settings()
     for name in links:
         assert name in caplog.text
+
+
+def test_a_command_reads_its_own_settings_only():
+    environ = {"EMBEDDING_HOME": "/somewhere", "EMBEDDING_CACHE_DISK": "many", "EMBEDDING_TREADS": "2"}
+    assert str(load_settings(environ, only=("home",)).home) == "/somewhere"
+    with pytest.raises(SettingsError, match="EMBEDDING_TREADS"):
+        load_settings(environ)
+    for command in ("pull", "models", "optimize"):
+        words = {"pull": ["no-such-model"], "models": ["--json"], "optimize": ["no-such-model"]}[command]
+        done = subprocess.run(
+            [*EMBEDSERVE, command, *words], env=clean_environment(**environ), capture_output=True, text=True
+        )
+        assert "CACHE_DISK" not in done.stderr + done.stdout
+        assert "TREADS" not in done.stderr

@@ -76,12 +76,15 @@ def _run(argv: list[str]) -> int:
     if not getattr(module, "DRAINS", False):
         bound_ctrl_c()
     try:
-        return int(module.run(args) or 0)
+        code = int(module.run(args) or 0)
+        sys.stdout.flush()  # here, not at the interpreter's end: the reader may be gone
+        return code
     except SetupError as error:
         print(f"embedserve {chosen}: {error.message}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        sys.stderr.close()  # a reader like `head` has had enough
+        # A reader like `head` has had enough: nobody is told, now or when the rest is flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 

@@ -55,13 +55,13 @@ def client_settings(
     qdrant_url: str | None = None,
     qdrant_api_key: str | None = None,
 ) -> ClientSettings:
-    """What flags (the keyword arguments), then `environ` say. Raises SettingsError for a port that is none."""
+    """What flags (the keyword arguments), then `environ` say. Raises SettingsError for a port or a URL that is none."""
     environ = os.environ if environ is None else environ
     return ClientSettings(
-        embeddings_url=_flag("--embeddings-url", embeddings_url) or _service(environ),
+        embeddings_url=_url_flag("--embeddings-url", embeddings_url) or _service(environ),
         api_key=_flag("--api-key", api_key) or _variable("EMBEDDING_API_KEY", environ),
         model=_flag("--model", model) or Found(None, "default"),
-        qdrant_url=_flag("--qdrant-url", qdrant_url) or _qdrant(environ),
+        qdrant_url=_url_flag("--qdrant-url", qdrant_url) or _qdrant(environ),
         qdrant_api_key=_flag("--qdrant-api-key", qdrant_api_key) or _variable("QDRANT_API_KEY", environ),
     )
 
@@ -127,6 +127,12 @@ def _qdrant(environ: Mapping[str, str]) -> Found:
 
 def _flag(name: str, value: str | None) -> Found | None:
     return Found(value, name) if value else None
+
+
+def _url_flag(name: str, value: str | None) -> Found | None:
+    if value:
+        _parsed(name, value)
+    return _flag(name, value)
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> Found:

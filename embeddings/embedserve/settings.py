@@ -12,7 +12,7 @@ import difflib
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -210,14 +210,18 @@ class Settings(BaseModel):
         }
 
 
-def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, only: Collection[str] | None = None, **overrides: Any
+) -> Settings:
     """Settings from the environment, with command-line `overrides` (None means not given) on top.
 
-    Raises SettingsError that names every wrong variable and what it may be.
+    only: names of what a command reads; what else is set, rightly or not, is none of its business. Raises SettingsError that names every wrong variable and what it may be.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    if only is not None:
+        environ = {variable: value for variable, value in environ.items() if known.get(variable) in only}
     for variable, value in environ.items():
         if not variable.startswith(PREFIX) or variable in CLIENTS:
             continue

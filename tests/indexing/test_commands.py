@@ -247,6 +247,39 @@ def test_a_search_by_words_needs_nothing_else(cli: Cli, workspace: Path, tmp_pat
     assert result.stdout.startswith("src/fruit.py:6-8  by words")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--embeddings-url", "http://localhost:abc/v1"],
+        ["--qdrant-url", "http://[x"],
+        ["--qdrant-url", "localhost:6333"],
+        ["--embeddings-url", "http://localhost:99999"],
+    ],
+)
+def test_a_url_that_is_none_is_named_with_its_option(workspace: Path, options: list[str]) -> None:
+    command = [*EMBEDSERVE, "search", "banana", "--workspace", str(workspace), *options]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+    assert done.returncode == 2
+    assert f"{options[0]}={options[1]} is not a URL" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_has_had_enough_and_a_query_of_another_encoding_are_no_faults(
+    workspace: Path, tmp_path: Path
+) -> None:
+    command = [*EMBEDSERVE, "search", b"banana \xff", "--lexical", "--json", "--workspace", str(workspace)]
+    environment = clean_environment(EMBEDDING_HOME=str(tmp_path / "home"))
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert (done.returncode, len(json.loads(done.stdout))) == (0, 1), done.stderr  # words find the one that has it
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert b"Traceback" not in said
+    assert b"Exception ignored" not in said
+
+
 def test_watch_indexes_what_changes_until_ctrl_c(
     cli: Cli, service: EmbeddingStandIn, qdrant_url: str, workspace: Path
 ) -> None:

@@ -69,6 +69,8 @@ def test_a_pull_brings_exactly_the_files_that_are_needed(machine, hub, checkpoin
     done = pull(machine)
     assert weights_of(done) == (checkpoint / "model.safetensors").read_bytes()
     assert not hub.asked("README.md")
+    assert f"{HUB_ID}: " in done.stderr  # off a terminal how far it is stands in lines
+    assert " MB\n" in done.stderr
     assert {p.name for p in Path(done.stdout.strip()).rglob("*.json")} >= {"config.json", "tokenizer.json"}
 
 

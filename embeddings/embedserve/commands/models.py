@@ -69,7 +69,7 @@ def _list(args: argparse.Namespace) -> int:
     from embedserve.models.sources import inventory
     from embedserve.settings import load_settings
 
-    home = load_settings().home
+    home = load_settings(only=("home",)).home
     entries = []
     for spec, source, problem in inventory(home):
         artefacts = installed_artefacts(source, home) if source else []

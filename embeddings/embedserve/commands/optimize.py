@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from embedserve.optimizing.optimize import optimize
     from embedserve.settings import load_settings
 
-    settings = load_settings()
+    settings = load_settings(only=("home", "threads"))
     if args.texts < 1 or args.pairs < 100:
         raise ArtefactError("--texts must be at least 1, --pairs at least 100: fewer say nothing")
     if args.calibrate is not None and not args.calibrate.is_dir():

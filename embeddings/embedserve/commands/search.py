@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -114,7 +115,9 @@ async def _search(
 
     off = tuple(args.without)
     where_in = (args.min_score, args.path_prefix, args.language)
-    query = Query(args.query, args.limit, *where_in, off, args.lexical, args.rerank)
+    # A terminal of another encoding: what is no UTF-8 becomes U+FFFD, as no index and no model knows it.
+    asked = os.fsencode(args.query).decode("utf-8", "replace")
+    query = Query(asked, args.limit, *where_in, off, args.lexical, args.rerank)
     if where.collection:
         return await find(store, embedder, query, None)
     store.to(await workspace_of(where, store, bool(args.workspace)))
