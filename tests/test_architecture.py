@@ -28,6 +28,7 @@ ROOMS = {
     "engine": {"backends.base", "errors", "observability"},
     "serving": {"engine", "backends", "models", "machine", "settings", "errors", "observability", "recent"},
     "api": {
+        "client_settings",
         "serving",
         "engine",
         "backends.base",

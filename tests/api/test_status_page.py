@@ -74,6 +74,11 @@ def test_the_page_is_open_and_its_figures_need_the_key():
         assert httpx.get(running.url + "/status.json", headers={"authorization": "Bearer k"}).json()["key_needed"]
 
 
+def test_a_moved_qdrant_is_where_the_settings_for_clients_say():
+    with Process(["serve"], "/ready", EMBEDDING_BACKEND="fake", QDRANT_PORT="7333") as running:
+        assert httpx.get(running.url + "/status.json").json()["qdrant_url"] == "http://127.0.0.1:7333"
+
+
 def test_what_is_kept_is_bounded():
     recent = Recent()
     for i in range(500):

@@ -23,6 +23,8 @@ from embedserve import observability as obs
 from embedserve.api.declare import OPEN, declare
 from embedserve.api.openapi import STRING, described, object_of
 from embedserve.api.responses import json_response, runtime_of
+from embedserve.client_settings import client_settings
+from embedserve.errors import SettingsError
 from embedserve.recent import RECENT, STEP, WINDOW
 from embedserve.serving.entry import ModelEntry
 from embedserve.serving.runtime import Runtime
@@ -72,6 +74,7 @@ def figures(runtime: Runtime) -> dict[str, Any]:
         "version": __version__,
         "now": time.time(),
         "key_needed": settings.api_key is not None,
+        "qdrant_url": _qdrant_url(),
         "slots": settings.semaphore_value,
         "queue_size": settings.queue_size,
         "longest_wait": runtime.admission.longest,
@@ -84,6 +87,15 @@ def figures(runtime: Runtime) -> dict[str, Any]:
         "errors": RECENT.refusals(),
         "clients": RECENT.clients(),
     }
+
+
+@cache
+def _qdrant_url() -> str:
+    """Where QDRANT_URL or QDRANT_PORT put Qdrant, for the page's settings for clients; "" where that is no address."""
+    try:
+        return client_settings().qdrant_url.value or ""
+    except SettingsError:
+        return ""
 
 
 def _model(entry: ModelEntry) -> dict[str, Any]:
