@@ -22,9 +22,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 move_home()  # before a test or a library looks for its folder
-# No test is timed: a machine that is busy with other workers is slow, and nothing is wrong.
+# No test is timed: a machine that is busy with other workers is slow, and nothing is wrong. Fewer examples in the run
+# that a person waits for.
 hypothesis.settings.register_profile(
-    "tests", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "tests",
+    hypothesis.settings(),
+    deadline=None,
+    max_examples=100 if os.environ.get("CI") else 30,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("tests")
 

@@ -50,7 +50,7 @@ CASES = (
     ("qwen3", "lasttoken"),
 )
 OTHERS = (("jina_bert", "mean"), ("static", "mean"))  # rows whose reference is made in another way
-FP32 = 1e-5  # the bound on 1 - cosine that the project promises; what is seen is 1e-7
+FP32 = 1e-6  # the bound on 1 - cosine that the project promises; what is seen is 1e-12
 BF16 = 2e-2  # random weights, wide: trained ones stay below 1e-3
 INT8 = 0.1
 CALIBRATION = 24  # texts: enough for so small a model

@@ -56,6 +56,22 @@ def send_until_closed(connection, parts):
     return sent
 
 
+def test_a_client_that_half_closes_has_left_its_connection_is_closed_and_its_slot_free(server, connection):
+    """uvicorn and nearly every client take the end of what is sent for the end of the connection."""
+    body = b'{"input": ["x"]}'
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    server.backend.delay = 0.3
+    try:
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(5)
+        assert read_all(connection) == b""
+        server.wait_for(lambda: server.runtime.admission.active == 0)
+    finally:
+        server.backend.delay = 0
+    assert server.post({"input": "x"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "start",
     [
