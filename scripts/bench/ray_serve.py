@@ -34,6 +34,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 from scale_sim import poisson
 
 from embedserve.bench.report import cpu_name, percentile
@@ -182,7 +183,7 @@ def fixed(replicas: int) -> dict[str, Any]:
 
 
 def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str, Any]:
-    seconds, rounds, warm_up = (4.0, 1, 1.0) if args.short else (12.0, 3, 4.0)
+    seconds, rounds, warm_up = (4.0, 1, 1.0) if args.short else (args.seconds, 3, 4.0)
     kinds: dict[str, tuple[int, Any]] = {
         "plain, 1 thread": (1, lambda: plain(1)),
         "Ray, 1 replica": (1, lambda: on_ray(**fixed(1))),
@@ -195,19 +196,23 @@ def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str,
         for name, (cores, start) in kinds.items():
             with start() as url:
                 load = Load(url, requests, plain_ask)
+                before = cpu_seconds()
                 seen = load.closed(args.clients * cores, seconds, warm_up)
+                spent = {who: used - before.get(who, 0.0) for who, used in cpu_seconds().items()}
                 figures = seen.figures(seconds)
                 assert not seen.refused, seen.refused[0]
                 assert not seen.wrong, f"{seen.wrong} answers differ"
                 found[name].append(figures["requests_s"])
-                say({"what": name, "round": number, **figures})
+                asked = figures["requests_s"] * (seconds + warm_up)
+                cpu = {who: round(1000 * used / asked, 1) for who, used in spent.items() if used > 0.01 * seconds}
+                say({"what": name, "round": number, **figures, "cpu_ms_a_request": cpu})
                 if name.startswith("Ray") and number == rounds - 1:
                     points.append({"replicas": cores, "clients": args.clients * cores, **figures})
                     if cores == 1:
                         alone = load.closed(1, seconds, warm_up)
                         points.append({"replicas": 1, "clients": 1, **alone.figures(seconds)})
                         say({"what": "one client", **points[-1]})
-                    points += opened(load, cores, figures["requests_s"], 5 * seconds)
+                    points += opened(load, cores, figures["requests_s"], 60.0 if args.out else seconds)
     with on_ray(**fixed(3)) as url:
         load = Load(url, requests, plain_ask)
         seen = load.closed(3 * args.clients, seconds, warm_up)
@@ -226,6 +231,27 @@ def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str,
     if args.out:
         Path(args.out).write_text(json.dumps(result, indent=1))
     return result
+
+
+def cpu_seconds() -> dict[str, float]:
+    """CPU time so far, by who took it: the processes that embed, Ray's proxy, the rest of Ray, the clients."""
+    found: dict[str, float] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            name = " ".join(process.cmdline())
+            if process.pid == os.getpid():
+                who = "clients"
+            elif "embedserve.cli" in name or "ServeReplica" in name:
+                who = "embedding"
+            elif "ProxyActor" in name:
+                who = "proxy"
+            elif "ray" in name:
+                who = "rest of Ray"
+            else:
+                continue
+            times = process.cpu_times()
+            found[who] = found.get(who, 0.0) + times.user + times.system
+    return found
 
 
 def opened(load: Load, replicas: int, capacity: float, seconds: float) -> Iterator[dict[str, Any]]:
@@ -353,6 +379,7 @@ def main() -> int:
     parser.add_argument("what", choices=("throughput", "kill", "zero", "rolling"))
     parser.add_argument("--short", action="store_true", help="one short round: to see that it works")
     parser.add_argument("--clients", type=int, default=CLIENTS, help=f"throughput: of a core ({CLIENTS})")
+    parser.add_argument("--seconds", type=float, default=30.0, help="throughput: of a turn (30)")
     parser.add_argument("--out", metavar="FILE", help="throughput: the points, for scale_sim.py check")
     args = parser.parse_args()
     end_on_sigterm()
