@@ -44,7 +44,7 @@ def test_a_real_service_and_a_real_qdrant_pass_and_a_collection_that_does_not_fi
         code, lines = doctor("--embeddings-url", service.url + "/v1", "--qdrant-url", qdrant.url)
     assert code == 0
     assert {line["check"]: line["status"] for line in lines} == {
-        "version": "pass", "model": "pass", "memory": "pass", "disk": "pass",
+        "version": "pass", "model": "pass", "memory": "pass", "disk": "pass", "places": "pass",
         "service": "pass", "embedding": "pass", "qdrant": "pass", "collection": "warn",
     }  # fmt: skip
     assert "differ from the published ones by at most 0.0" in of(lines, "embedding")[0]["message"]
@@ -53,6 +53,14 @@ def test_a_real_service_and_a_real_qdrant_pass_and_a_collection_that_does_not_fi
         "embedserve-0123456789abcdef: 0 points of 768 dimensions, but the service gives 384"
     )
     assert "index --recreate" in line["advice"]
+
+
+def test_where_everything_lives_is_said() -> None:
+    places = {"EMBEDDING_HOME": "/a/home", "QDRANT_STORAGE": "/a/storage", "HF_HOME": "/a/hub", "XDG_CONFIG_HOME": "/a"}
+    _, lines = doctor("--embeddings-url", NOBODY.embeddings_url, "--qdrant-url", NOBODY.qdrant_url, **places)
+    [line] = of(lines, "places")
+    for folder in ("/a/home", "/a/storage", "/a/hub", "/a/embedserve/config.env"):
+        assert folder in line["message"]
 
 
 def test_what_does_not_run_is_a_warning_for_the_service_and_a_failure_for_qdrant() -> None:

@@ -17,6 +17,7 @@ from embedserve.errors import SettingsError
 from embedserve.sources import UNSET, origin, rank
 
 SERVICE_PORT, QDRANT_PORT = 4000, 6333
+DEFAULT_STORAGE = "~/.local/share/embedserve/qdrant"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ def home(environ: Mapping[str, str] | None = None) -> str:
     """EMBEDDING_HOME, where lexical indexes are kept among other things."""
     environ = os.environ if environ is None else environ
     return os.path.expanduser(environ.get("EMBEDDING_HOME", "").strip() or "~/.cache/embedserve")
+
+
+def storage(environ: Mapping[str, str] | None = None) -> str:
+    """QDRANT_STORAGE, where the embedded Qdrant keeps its collections."""
+    environ = os.environ if environ is None else environ
+    return os.path.expanduser(environ.get("QDRANT_STORAGE", "").strip() or DEFAULT_STORAGE)
 
 
 def grpc_port(rest: int, environ: Mapping[str, str] | None = None) -> tuple[int | None, bool]:

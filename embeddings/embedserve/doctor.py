@@ -21,12 +21,14 @@ from urllib.parse import urlsplit
 import httpx
 
 from embedserve import __version__
+from embedserve.client_settings import storage
 from embedserve.errors import EmbedServeError, IndexingFailed
 from embedserve.indexing.connection import Connection
 from embedserve.indexing.embedder import Embedder
 from embedserve.indexing.overview import Overview, overview
 from embedserve.models.spec import Published
 from embedserve.settings import Settings
+from embedserve.sources import user_file
 
 MIB = 1024 * 1024
 OLDEST_QDRANT = (1, 10)  # the first with the query call
@@ -53,6 +55,7 @@ def examine(settings: Settings, where: Connection, *, published: bool = False) -
         ("model", lambda: check_models(settings)),
         ("memory", lambda: check_memory(settings)),
         ("disk", lambda: check_disk(settings)),
+        ("places", lambda: check_places(settings)),
     ):
         yield from _guarded(name, check)
     if published:
@@ -158,6 +161,18 @@ def check_disk(settings: Settings) -> Iterator[Line]:
         yield Line("disk", "warn", message, f"the cache may take {wanted / 2**30:.1f} GiB: see EMBEDDING_CACHE_DISK")
     else:
         yield Line("disk", "pass", message)
+
+
+def check_places(settings: Settings) -> Iterator[Line]:
+    """Where everything of ours lives on this machine."""
+    hub = os.environ.get("HF_HOME", "").strip() or "~/.cache/huggingface"
+    places = {
+        "models, artefacts, the cache, lexical indexes": str(settings.home),
+        "vectors of the embedded Qdrant": storage(),
+        "models from the hub": os.path.expanduser(hub),
+        "your settings": str(user_file()),
+    }
+    yield Line("places", "pass", "; ".join(f"{what}: {folder}" for what, folder in places.items()))
 
 
 def check_service(where: Connection, served: list[dict[str, Any]]) -> Iterator[Line]:

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from embedserve.client_settings import DEFAULT_STORAGE, storage
 from embedserve.errors import MissingExtra, SetupError
-
-DEFAULT_STORAGE = "~/.local/share/embedserve/qdrant"
 
 DRAINS = True
 
@@ -31,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage",
         type=Path,
-        default=Path(os.environ.get("QDRANT_STORAGE", "").strip() or DEFAULT_STORAGE),
+        default=Path(storage()),
         help=f"folder of the collections (QDRANT_STORAGE, else {DEFAULT_STORAGE})",
     )
     parser.add_argument(

@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from embedserve import __version__
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.rest import rerank_body, scores_of, service_refusal, service_unreachable
 from embedserve.indexing.workspace import is_this_machine
@@ -47,7 +48,7 @@ class Embedder:
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/")
         timeout = httpx.Timeout(300.0, connect=5.0)
-        headers = {"Authorization": f"Bearer {self.api_key or 'local'}"}
+        headers = {"Authorization": f"Bearer {self.api_key or 'local'}", "User-Agent": f"embedserve/{__version__}"}
         limits = httpx.Limits(max_connections=32)
         self._client = httpx.AsyncClient(
             timeout=timeout, headers=headers, limits=limits, trust_env=not is_this_machine(self.url)

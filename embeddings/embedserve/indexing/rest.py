@@ -17,6 +17,7 @@ from struct import unpack
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+from embedserve import __version__
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.workspace import is_this_machine
 
@@ -143,7 +144,7 @@ class _Http:
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
         self._base = parts.path.rstrip("/")
-        self._headers = {"content-type": "application/json", **headers}
+        self._headers = {"content-type": "application/json", "user-agent": f"embedserve/{__version__}", **headers}
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         content = None if body is None else json.dumps(body).encode()
