@@ -131,7 +131,7 @@ def _sdk(url: str) -> Any:
 
 
 def plain_ask(url: str, texts: list[str]) -> Any:
-    """One request without retries, over a connection that is kept; in base64, as OpenAI's SDK and the extensions ask."""
+    """One request without retries, over a kept connection; in base64, as OpenAI's SDK and the extensions ask."""
     answer = _http().post(f"{url}/v1/embeddings", json={"input": texts, "encoding_format": "base64"})
     answer.raise_for_status()
     return np.stack([np.frombuffer(base64.b64decode(row["embedding"]), "<f4") for row in answer.json()["data"]])

@@ -74,7 +74,10 @@ def test_a_stale_artefact_is_not_used(tiny_jina, tmp_path, counted, monkeypatch,
     assert len(counted) == 2
 
 
-def test_after_an_upgrade_the_last_stale_artefact_is_kept_and_older_ones_go(tiny_jina, tmp_path, counted, monkeypatch):
+def test_after_an_upgrade_the_last_stale_artefact_is_kept_and_older_ones_go(
+    tiny_jina, tmp_path, counted, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
     folders = []
     for number in range(100, 104):
         monkeypatch.setattr(artefacts, "CONVERTER", number)
@@ -83,6 +86,11 @@ def test_after_an_upgrade_the_last_stale_artefact_is_kept_and_older_ones_go(tiny
         convert.artefact(tiny_jina, "fp32", tmp_path)  # another precision's stay
     assert [folder.exists() for folder in folders] == [False, False, True, True]
     assert artefacts.stale(tiny_jina, "bf16", tmp_path) == folders[2:3]
+    removals = [record.getMessage() for record in caplog.records if "is removed" in record.getMessage()]
+    assert [str(folder) in line for folder, line in zip(folders[:2], removals, strict=True)] == [True, True]
+    own = folders[2].rename(f"{folders[2]}-my-copy")
+    (own / artefacts.MANIFEST).unlink()
+    assert artefacts.stale(tiny_jina, "bf16", tmp_path) == []  # without our manifest it is not ours to delete
 
 
 def test_many_who_race_for_an_artefact_all_get_a_whole_one(tiny_jina, tmp_path):

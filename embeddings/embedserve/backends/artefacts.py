@@ -18,6 +18,7 @@ import contextlib
 import glob
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -31,6 +32,8 @@ from typing import Any
 from embedserve.backends.base import ArtefactInfo
 from embedserve.backends.scratch import scratch
 from embedserve.models.spec import ModelSource
+
+log = logging.getLogger(__name__)
 
 CONVERTER = 5  # raise it when convert.py makes another model from the same weights
 ONNX = "onnx"  # in the place of a precision: the float32 model for ONNX Runtime
@@ -140,7 +143,7 @@ def build(
             if not replace and (winner := _read(target, source, precision)):
                 return winner
             if target.exists():
-                _move_away(target)
+                _move_away(target, "replaced by a new one")
             try:
                 os.rename(made, target)
             except OSError:
@@ -149,13 +152,14 @@ def build(
                 continue
             for outdated in stale(source, precision, home)[1:]:
                 with contextlib.suppress(OSError):  # in use on Windows: the next one that is made deletes it
-                    _move_away(outdated)
+                    _move_away(outdated, "of another version of the library or the converter")
             return Artefact(target, precision, notes, manifest["files"])
         raise OSError(f"{target} is replaced by other processes over and over")
 
 
-def _move_away(folder: Path) -> None:
+def _move_away(folder: Path, why: str) -> None:
     """Out of the way in one step, then deleted. A process that has its files open keeps them."""
+    log.info("artefact %s is removed: %s", folder, why)
     try:
         grave = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
         os.rename(folder, grave / "artefact")
@@ -170,13 +174,14 @@ def installed(source: ModelSource, home: Path) -> list[Artefact]:
 
 
 def stale(source: ModelSource, precision: str, home: Path) -> list[Path]:
-    """Folders of this revision and precision made by other versions of the library or the converter, newest first."""
+    """Folders of this revision and precision made by other versions of the library or the converter, newest first.
+    Those with a manifest of ours only: they are deleted, and somebody's own copy is not."""
     target = path_of(source, precision, home)
     others = target.parent.glob(f"{glob.escape(_file_name(_key(source, precision)))}*")
     found = []
     for path in others:
         with contextlib.suppress(FileNotFoundError):  # another process deletes it now
-            if path != target:
+            if path != target and (path / MANIFEST).is_file():
                 found.append((path.stat().st_mtime, path))
     return [path for _, path in sorted(found, reverse=True)]
 

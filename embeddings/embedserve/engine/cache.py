@@ -225,7 +225,10 @@ class DiskCache:
         )
 
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:
-        log.warning("embedding cache %s is damaged (%s): set aside as .broken and begun anew", self.path, error)
+        replaced = " in place of the last one" if os.path.exists(f"{self.path}.broken") else ""
+        log.warning(
+            "embedding cache %s is damaged (%s): set aside as .broken%s and begun anew", self.path, error, replaced
+        )
         for connection in self._connections:
             connection.close()
         self._connections.clear()
