@@ -4,13 +4,13 @@
     python scripts/bench/ray_serve.py kill | zero | rolling [--short]
 
 throughput   plain processes of one and two threads and Ray Serve with one and two replicas of one thread, in turn, each
-             started for its turn alone, so that nobody pays for an idle Ray; then three replicas, one client alone, and
-             Poisson arrivals at a third and two thirds of the capacity. --out: for scale_sim.py check
+             started for its turn alone, so that nobody pays for an idle Ray; then three replicas and one client alone.
+             --out: for scale_sim.py check; Poisson arrivals at a third and two thirds of the capacity then, too
 kill         two replicas under the load of OpenAI's SDK with its own two retries; one is killed by SIGKILL
 zero         a replica that nobody asks goes, and comes back for the next request
 rolling      all replicas are replaced under load; no retries here: every answer counts
 
-The model is MiniLM with its real weights, its cache off; a request has 20 texts of code. Answers are compared with
+The model is MiniLM with its real weights, its cache off; a request has --texts texts of code. Answers are compared with
 those before. Ray must be installed (the extra `scale`). Each figure is printed as JSON, the last line is a table.
 """
 
@@ -42,7 +42,7 @@ from embedserve.bench.report import cpu_name, percentile
 from embedserve.bench.servers import StartedServer, end_on_sigterm, free_port, own_command
 from embedserve.bench.texts import waves
 
-MODEL, TEXTS = "all-MiniLM-L6-v2", 20
+MODEL, TEXTS = "all-MiniLM-L6-v2", 60  # of a request, as the extensions send
 CLIENTS = 10
 NEAR = 5e-3  # of the vectors of one text in batches of another make-up, in bf16
 
@@ -213,7 +213,8 @@ def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str,
                         alone = load.closed(1, seconds, warm_up)
                         points.append({"replicas": 1, "clients": 1, **alone.figures(seconds)})
                         say({"what": "one client", **points[-1]})
-                    points += opened(load, cores, figures["requests_s"], 60.0 if args.out else seconds)
+                    if args.out:
+                        points += opened(load, cores, figures["requests_s"], 60.0)
     with on_ray(**fixed(3)) as url:
         load = Load(url, requests, plain_ask)
         seen = load.closed(3 * args.clients, seconds, warm_up)
@@ -228,7 +229,14 @@ def throughput(args: argparse.Namespace, requests: list[list[str]]) -> dict[str,
         "Ray 1 replica / plain 1 thread": middle["Ray, 1 replica"] / middle["plain, 1 thread"],
         "Ray 2 replicas / plain 2 threads": middle["Ray, 2 replicas"] / middle["plain, 2 threads"],
     }
-    result = {"cpu": cpu_name(), "cores": os.cpu_count(), "texts": TEXTS, "points": points, "rounds": found, **ratios}
+    result = {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "texts": args.texts,
+        "points": points,
+        "rounds": found,
+        **ratios,
+    }
     if args.out:
         Path(args.out).write_text(json.dumps(result, indent=1))
     return result
@@ -380,14 +388,15 @@ def main() -> int:
     parser.add_argument("what", choices=("throughput", "kill", "zero", "rolling"))
     parser.add_argument("--short", action="store_true", help="one short round: to see that it works")
     parser.add_argument("--clients", type=int, default=CLIENTS, help=f"throughput: of a core ({CLIENTS})")
+    parser.add_argument("--texts", type=int, default=TEXTS, help=f"of a request ({TEXTS})")
     parser.add_argument("--seconds", type=float, default=30.0, help="throughput: of a turn (30)")
     parser.add_argument("--out", metavar="FILE", help="throughput: the points, for scale_sim.py check")
     args = parser.parse_args()
     end_on_sigterm()
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(ENVIRONMENT, EMBEDDING_HOME=home)
-        (texts,) = waves(1, 16 * TEXTS)
-        requests = [texts[at : at + TEXTS] for at in range(0, len(texts), TEXTS)]
+        (texts,) = waves(1, 16 * args.texts)
+        requests = [texts[at : at + args.texts] for at in range(0, len(texts), args.texts)]
         work = {"throughput": throughput, "kill": kill, "zero": zero, "rolling": rolling}[args.what]
         found = work(args, requests)
     say({"what": args.what, "load_1min": os.getloadavg()[0], **{k: v for k, v in found.items() if k != "points"}})
