@@ -252,34 +252,6 @@ def test_counting_what_waits_walks_nothing_that_workers_change():
     with_engine(test, backend)
 
 
-def test_what_waits_is_counted_while_workers_take_it():
-    """A count that walked what workers change raised within the first thousands."""
-    stop, failed, counted = threading.Event(), [], [0]
-
-    def count(backlog):
-        while not stop.is_set():
-            try:
-                assert len(backlog) >= 0
-            except BaseException as error:
-                failed.append(error)
-                return
-            counted[0] += 1
-
-    async def test(engine):
-        counter = threading.Thread(target=count, args=(engine.backlog,))
-        counter.start()
-        try:
-            for number in range(20):
-                await asyncio.gather(*(engine.embed([f"{number} {i} {j}" for j in range(50)]) for i in range(8)))
-        finally:
-            stop.set()
-            counter.join()
-
-    with_engine(test, FakeBackend(streams=4))
-    assert not failed
-    assert counted[0] > 100
-
-
 def test_scores_stay_as_they_are_and_a_score_of_zero_is_one():
     class Scores(FakeBackend):
         def vector(self, sequence):
