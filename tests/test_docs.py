@@ -151,6 +151,7 @@ def test_every_file_that_holds_a_law_exists():
     named = re.findall(r"`((?:tests|scripts)/[^`]+)`", page)
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).exists()] == []
+    assert {int(number) for number in re.findall(r"(?m)^\| (\d+) \|", page)} == set(range(1, 21))
 
 
 @pytest.mark.parametrize("text", [EN, UK], ids=["README.md", "README.uk.md"])
