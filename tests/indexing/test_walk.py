@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from embedserve.errors import SetupError
 from embedserve.indexing.ignore import Chosen
+from embedserve.indexing.report import Report
 from embedserve.indexing.walk import Walk, walk, wanted
 
 
@@ -278,3 +279,15 @@ def test_our_own_rules_leave_out_what_git_leaves_out(
     git(root, "init", "-q")
     listed = [name for name in git(root, "ls-files", "-o", "--exclude-standard") if name.endswith(".py")]
     assert sorted(ours) == sorted(listed), (top, inner)
+
+
+def test_what_people_search_beside_source_files_is_indexed_and_the_rest_is_counted_by_its_suffix(
+    tmp_path: Path,
+) -> None:
+    texts = "a.vue b.svelte c.xml d.ini e.properties f.proto g.graphql h.tf Dockerfile Makefile Jenkinsfile pkg/i.go"
+    write(tmp_path, *texts.split(), "x.zzz", "y.zzz", "z.bin2")
+    found = walk(str(tmp_path))
+    assert names(found) == sorted(texts.split())
+    assert found.unknown == {".zzz": 2, ".bin2": 1}
+    report = Report(str(tmp_path), "c", unknown=dict(found.unknown), complete=True)
+    assert "3 of unknown type (.zzz 2, .bin2 1)" in report.line()
