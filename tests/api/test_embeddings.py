@@ -59,6 +59,15 @@ def test_a_flat_list_of_ids_is_one_input_used_exactly_as_given(server):
     assert response.json()["usage"]["prompt_tokens"] == 4
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"), [("job-7.a_b", True), ("a b", False), ('x"} {"y', False), ("a" * 500, False), ("", False)]
+)
+def test_a_clients_own_request_id_comes_back_and_one_that_could_forge_a_log_line_does_not(server, given, kept):
+    answer = server.post({"input": "x"}, headers={"x-request-id": given})
+    assert (answer.headers["x-request-id"] == given) == kept
+    assert answer.headers["x-request-id"]
+
+
 def test_lists_of_ids_are_several_inputs(server):
     assert vectors(server.post({"input": [[0, 7, 3, 1], [0, 1]]})).shape == (2, 8)
 
