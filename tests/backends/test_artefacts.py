@@ -87,7 +87,7 @@ def test_after_an_upgrade_the_last_stale_artefact_is_kept_and_older_ones_go(
     assert [folder.exists() for folder in folders] == [False, False, True, True]
     assert artefacts.stale(tiny_jina, "bf16", tmp_path) == folders[2:3]
     removals = [record.getMessage() for record in caplog.records if "is removed" in record.getMessage()]
-    assert [str(folder) in line for folder, line in zip(folders[:2], removals, strict=True)] == [True, True]
+    assert [str(folder) in "\n".join(removals) for folder in folders] == [True, True, False, False]
     own = folders[2].rename(f"{folders[2]}-my-copy")
     (own / artefacts.MANIFEST).unlink()
     assert artefacts.stale(tiny_jina, "bf16", tmp_path) == []  # without our manifest it is not ours to delete
