@@ -8,6 +8,7 @@ at Ctrl-C when its requests are answered, other commands within two seconds.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -83,9 +84,19 @@ def _run(argv: list[str]) -> int:
         print(f"embedserve {chosen}: {error.message}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # A reader like `head` has had enough: nobody is told, now or when the rest is flushed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()  # a reader like `head` has had enough
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"embedserve {chosen}: {error}; make room and run it again", file=sys.stderr)
+        _discard_output()
+        return 1
+
+
+def _discard_output() -> None:
+    """What is flushed later goes nowhere: it would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

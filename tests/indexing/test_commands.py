@@ -278,6 +278,10 @@ def test_a_reader_that_has_had_enough_and_a_query_of_another_encoding_are_no_fau
     assert process.returncode == 0, said
     assert b"Traceback" not in said
     assert b"Exception ignored" not in said
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment)
+    assert done.returncode == 1
+    assert done.stderr == b"embedserve search: [Errno 28] No space left on device; make room and run it again\n"
 
 
 def test_watch_indexes_what_changes_until_ctrl_c(

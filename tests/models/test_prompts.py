@@ -75,6 +75,11 @@ def test_a_default_can_be_given_for_each_model():
     assert prefix(with_default(SIDED, "other=query")) == ""
 
 
+def test_a_reranker_beside_is_not_asked_for_the_prompt():
+    reranker = ModelSpec("pairs", "bert", 1, 64, task="score")
+    assert with_default(reranker, "Clustering") == reranker
+
+
 def test_a_misspelt_default_is_refused_with_what_there_is():
     with pytest.raises(SettingsError, match="sided has no prompt 'qurey'; give one of query, document"):
         with_default(SIDED, "qurey")

@@ -62,7 +62,7 @@ def with_default(spec: ModelSpec, configured: str) -> ModelSpec:
     for one, several joined by commas. Raises SettingsError for a name that is no side and no prompt of the model."""
     given = [prompt for model, prompt in _configured(configured) if not model or _is(spec, model)]
     name = given[-1] if given else ""
-    if not name:
+    if not name or spec.task == "score":  # a reranker's pairs have no prompts
         return spec
     if name.casefold() == NONE:
         return replace(spec, default_prompt="")

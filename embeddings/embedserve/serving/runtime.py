@@ -244,7 +244,11 @@ class Runtime:
         from embedserve.models.sources import reasons_not_served  # with huggingface_hub: 0.2 s
 
         notice = next((entry.notice for entry in self.entries if entry.notice), "")
-        return reasons_not_served(self.settings.home, notice)
+        try:
+            return reasons_not_served(self.settings.home, notice)
+        except OSError as error:  # a folder that cannot be read costs the reasons of refusals, not the start
+            log.warning("what else is on this machine cannot be told: %s", error)
+            return {}
 
     def _why_not(self, name: str) -> str:
         spec = find(name)
