@@ -18,6 +18,10 @@ Building an index:
 
 Noting ids rather than operations keeps memory small and the order irrelevant. A filter is resolved to ids before it
 deletes. A crash at any point leaves either the old shard, complete, or the new one, complete.
+
+Adding or removing a named vector changes the shard's files and `meta.json`, and Qdrant Edge opens no shard whose files
+and settings differ. So the new settings are written down as `next` before the shard is changed, and `open` completes
+a change that a crash has cut short. No index is built meanwhile.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ from embedserve.vectordb.files import check_space, disk_size, replace_json, sync
 from embedserve.vectordb.ids import PointId, plain_id
 from embedserve.vectordb.marks import META, mark, remove, remove_generation
 from embedserve.vectordb.payload_indexes import index_from_shown
-from embedserve.vectordb.schema import edge_config
+from embedserve.vectordb.schema import edge_config, vector_operations
 from embedserve.vectordb.threads import Kind, in_thread, run
 from embedserve.vectordb.updates import Change
 from embedserve.vectordb.vectors import Space, space_of
@@ -76,12 +80,13 @@ class Generation:
 
 
 class Collection:
-    """Made by `create` or `open`; the name and the vectors never change."""
+    """Made by `create` or `open`; the name never changes."""
 
     def __init__(self, folder: Path, meta: dict[str, Any], generation: Generation, reserve: int) -> None:
         self.folder = folder
         self.name: str = meta["name"]
         self.config: dict[str, Any] = meta["config"]
+        self._next: dict[str, Any] | None = meta.get("next")
         self.space: Space = space_of(self.config["params"])
         self.indexes: dict[str, dict[str, Any]] = meta["indexes"]
         self.operations = 0
@@ -120,7 +125,9 @@ class Collection:
             if other.is_dir() and other.name != meta["generation"]:
                 remove_generation(other, f"left by an unfinished build of collection {meta['name']}")
         path = folder / meta["generation"]
-        collection = cls(folder, meta, Generation(path, _load(path, meta["config"])), reserve)
+        collection = cls(folder, meta, Generation(path, _load_either(path, meta)), reserve)
+        if collection._next is not None:
+            collection._finish_vectors()
         points = collection._count()
         collection.changed = max(0, points - collection.indexed)
         return collection
@@ -146,14 +153,40 @@ class Collection:
                 numbers.append(self.operations)
             return numbers
 
-    async def reconfigure(self, config: dict[str, Any]) -> None:
-        """Keep other settings; those of the index hold for the next build, which is due then."""
+    async def reconfigure(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Keep the settings that `change` makes of the present ones; those of the index hold for the next build,
+        which is due then."""
         async with self._write([], grows=False):
+            config = change(self.config)
             rebuild = config["hnsw_config"] != self.config["hnsw_config"]
             self.config = config
             await in_thread(self._save, self._generation)
             if rebuild:
                 self.changed = max(self.changed, self.indexed)
+
+    async def change_vectors(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
+        """Add or remove named vectors: `change` makes the new settings of the present ones. Waits for the end of an
+        index build, which knows the present vectors only."""
+        async with self._building, self._write([], grows=True):
+            if self._next is not None:
+                await in_thread(self._finish_vectors)  # of a change that ended in an error
+            config = change(self.config)
+            if config != self.config:
+                self._next = config
+                await in_thread(self._finish_vectors)
+        return self.operations
+
+    def _finish_vectors(self) -> None:
+        """Blocking. May be repeated: making a vector that is there and removing one that is not change nothing."""
+        live, config = self._generation, self._next
+        assert config is not None
+        self._save(live)
+        for operation in vector_operations(self.config["params"], config["params"]):
+            live.shard.update(operation)
+        live.shard.flush()
+        self.config, self._next = config, None
+        self.space = space_of(config["params"])
+        self._save(live)
 
     async def create_index(self, field: str, shown: dict[str, Any], native: Any) -> int:
         async with self._write([], grows=True) as shard:
@@ -310,6 +343,8 @@ class Collection:
 
     def _save(self, generation: Generation) -> None:
         meta = {"name": self.name, "config": self.config, "indexes": self.indexes}
+        if self._next is not None:
+            meta["next"] = self._next
         replace_json(self.folder / META, meta | {"generation": generation.path.name})
 
 
@@ -319,6 +354,16 @@ def _new_name() -> str:
 
 def _load(path: Path, config: dict[str, Any]) -> edge.EdgeShard:
     return edge.EdgeShard.load(str(path), edge_config(config))
+
+
+def _load_either(path: Path, meta: dict[str, Any]) -> edge.EdgeShard:
+    """With the settings before a change of vectors that was cut short, or with those after it: one fits the files."""
+    try:
+        return _load(path, meta["config"])
+    except Exception:
+        if "next" not in meta:
+            raise
+        return _load(path, meta["next"])
 
 
 def _ids(shard: edge.EdgeShard, change: Change) -> list[PointId]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from embedserve.vectordb.body import Fields, expect
@@ -10,7 +11,7 @@ from embedserve.vectordb.call import Call
 from embedserve.vectordb.errors import ApiError, format_error
 from embedserve.vectordb.field_conditions import key_path
 from embedserve.vectordb.payload_indexes import parse_index
-from embedserve.vectordb.schema import parse_collection, patch_collection
+from embedserve.vectordb.schema import parse_collection, patch_collection, with_vector, without_vector
 from embedserve.vectordb.storage import Storage
 
 _FORBIDDEN_IN_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
@@ -58,9 +59,22 @@ def check_name(name: str) -> None:
 
 
 async def update_collection(storage: Storage, call: Call, body: Any) -> Any:
-    collection = storage.get(call.name)
-    await collection.reconfigure(patch_collection(collection.config, body))
+    await storage.get(call.name).reconfigure(partial(patch_collection, body=body))
     return True
+
+
+async def create_vector(storage: Storage, call: Call, body: Any) -> Any:
+    """Idempotent. Points that are there already have no such vector until they are written again."""
+    await storage.stop_build(call.name)
+    change = partial(with_vector, name=call.params["vector"], body=body)
+    return call.updated(await storage.get(call.name).change_vectors(change))
+
+
+async def delete_vector(storage: Storage, call: Call, _body: Any) -> Any:
+    """Idempotent, as Qdrant's."""
+    await storage.stop_build(call.name)
+    change = partial(without_vector, name=call.params["vector"])
+    return call.updated(await storage.get(call.name).change_vectors(change))
 
 
 async def delete_collection(storage: Storage, call: Call, _body: Any) -> Any:

@@ -25,7 +25,7 @@ NOT_SERVED = [
         r"/(telemetry|cluster/.*|issues|locks|quotas|audit.*)": "service administration",
         r"/snapshots?(/.*)?": "snapshots of the whole storage; make one of each collection",
         r"/collections/[^/]+/shards/.*/snapshots?(/.*)?": "snapshots of a shard; make one of the collection",
-        r"/collections/[^/]+/(cluster|shards|optimizations|vectors)(/.*)?": "cluster and shard administration",
+        r"/collections/[^/]+/(cluster|shards|optimizations)(/.*)?": "cluster and shard administration",
         r"/collections/[^/]+/points/search/matrix/.*": "distance matrices",
     }.items()
 ]
@@ -55,6 +55,8 @@ _WRITES: list[tuple[str, str, Handler]] = [
     ("DELETE", _COLLECTION, collections.delete_collection),
     ("PUT", _COLLECTION + "/index", collections.create_index),
     ("DELETE", _COLLECTION + "/index/{field}", collections.delete_index),
+    ("PUT", _COLLECTION + "/vectors/{vector}", collections.create_vector),
+    ("DELETE", _COLLECTION + "/vectors/{vector}", collections.delete_vector),
     ("POST", "/collections/aliases", collections.change_aliases),
     ("PUT", _POINTS, points.upsert),
     ("POST", _POINTS + "/delete", points.delete_points),

@@ -15,6 +15,7 @@ from embedserve.vectordb.body import Fields, expect, one_of
 from embedserve.vectordb.errors import format_error, unsupported, validation_error, wrong_input
 from embedserve.vectordb.payload_indexes import MEMORY
 from embedserve.vectordb.quantization import edge_quantization, parse_quantization
+from embedserve.vectordb.vectors import dense_of, is_one_vector, space_of
 
 DISTANCES = {
     "Cosine": edge.Distance.Cosine,
@@ -114,7 +115,7 @@ def patch_collection(config: dict[str, Any], body: Any) -> dict[str, Any]:
     for name, item in sparse.items():
         known = new["params"].get("sparse_vectors", {})
         if name not in known:
-            raise unsupported("adding of vectors to a collection (`sparse_vectors`)")
+            raise wrong_input(f"Not existing vector name error: {name}")
         new["params"]["sparse_vectors"] = known | {name: known[name] | item}
     metadata = fields.take("metadata", dict)
     if metadata is not None:
@@ -125,9 +126,8 @@ def patch_collection(config: dict[str, Any], body: Any) -> dict[str, Any]:
 
 
 def _patched_vectors(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    vectors = params["vectors"]
-    unnamed = "size" in vectors
-    known = {"": vectors} if unnamed else dict(vectors)
+    unnamed = is_one_vector(params["vectors"])
+    known = dict(dense_of(params))
     for name, change in changes.items():
         if name not in known:
             raise wrong_input(f"Not existing vector name error: {name}")
@@ -136,6 +136,87 @@ def _patched_vectors(params: dict[str, Any], changes: dict[str, Any]) -> dict[st
         known[name] = known[name] | _placement(fields)
         fields.done()
     return {"vectors": known[""] if unnamed else known}
+
+
+def with_vector(config: dict[str, Any], name: str, body: Any) -> dict[str, Any]:
+    """The configuration with one named vector more; the same if it is there. ApiError 400: it is there and differs."""
+    fields = Fields(body, "body")
+    dense, sparse = fields.take("dense", dict), fields.take("sparse", dict)
+    fields.done()
+    if (dense is None) == (sparse is None):
+        raise format_error("body: expected either `dense` or `sparse`")
+    known = config["params"].get("sparse_vectors", {}) if dense is None else dense_of(config["params"])
+    item = _new_sparse(sparse) if dense is None else _new_dense(dense)
+    if name in space_of(config["params"]).names:
+        present = {field: known.get(name, {}).get(field) for field in _SPACE_FIELDS}
+        if name not in known or present != {field: item.get(field) for field in _SPACE_FIELDS}:
+            raise wrong_input(
+                f"vector '{name}' already exists with different parameters; "
+                "delete it before recreating with a different configuration"
+            )
+        return config
+    return _with_params(config, "sparse_vectors" if dense is None else "vectors", known | {name: item})
+
+
+_SPACE_FIELDS = ("size", "distance", "multivector_config", "datatype", "modifier")
+
+
+def _new_dense(value: dict[str, Any]) -> dict[str, Any]:
+    unknown = value.keys() - _SPACE_FIELDS
+    if unknown:
+        raise format_error(f"dense: unknown field `{min(unknown)}`, expected one of {', '.join(_SPACE_FIELDS[:4])}")
+    return _vector(value, "dense")
+
+
+def _new_sparse(value: dict[str, Any]) -> dict[str, Any]:
+    """REST has its `datatype` beside the modifier, a collection's settings have it in the index."""
+    fields = Fields(value, "sparse")
+    modifier, datatype = fields.take("modifier", str), fields.take("datatype", str)
+    fields.done()
+    index = None if datatype is None else {"datatype": datatype}
+    return _sparse({"": {"modifier": modifier, "index": index}})[""]
+
+
+def without_vector(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """The configuration without the named vector; the same if it is not there."""
+    params = config["params"]
+    if name in params.get("sparse_vectors", {}):
+        return _with_params(config, "sparse_vectors", _but(params["sparse_vectors"], name))
+    if name in dense_of(params):
+        return _with_params(config, "vectors", _but(dense_of(params), name))
+    return config
+
+
+def _but(items: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: item for key, item in items.items() if key != name}
+
+
+def _with_params(config: dict[str, Any], field: str, vectors: dict[str, Any]) -> dict[str, Any]:
+    shown = vectors[""] if vectors.keys() == {""} else vectors
+    params = {key: item for key, item in config["params"].items() if key != field}
+    if shown or field == "vectors":  # GET shows `vectors` even when there is none
+        params[field] = shown
+    return config | {"params": params}
+
+
+def vector_operations(before: dict[str, Any], after: dict[str, Any]) -> list[edge.UpdateOperation]:
+    """What makes a shard with the vectors of the one `config.params` have those of the other."""
+    old, new = _all_vectors(before), _all_vectors(after)
+    gone = [edge.UpdateOperation.delete_vector_name(name) for name in old.keys() - new.keys()]
+    return gone + [_creation(name, new[name]) for name in new.keys() - old.keys()]
+
+
+def _all_vectors(params: dict[str, Any]) -> dict[str, Any]:
+    return dense_of(params) | params.get("sparse_vectors", {})
+
+
+def _creation(name: str, item: dict[str, Any]) -> edge.UpdateOperation:
+    if "size" not in item:
+        sparse = _edge_sparse(item)
+        return edge.UpdateOperation.create_sparse_vector(name, sparse.modifier, sparse.datatype)
+    multi = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim) if "multivector_config" in item else None
+    datatype = _DATATYPES.get(item.get("datatype", ""))
+    return edge.UpdateOperation.create_dense_vector(name, item["size"], DISTANCES[item["distance"]], multi, datatype)
 
 
 def _cluster(fields: Fields, defaults: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +269,7 @@ def _vectors(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     expect(value, dict, "vectors")
-    if "size" in value or "distance" in value:
+    if is_one_vector(value):
         return _vector(value, "vectors")
     named = {name: _vector(item, f"vectors.{name}") for name, item in value.items()}
     return named[""] if named.keys() == {""} else named
@@ -268,10 +349,8 @@ def _sparse_index(value: Any, where: str) -> dict[str, Any]:
 def edge_config(config: dict[str, Any]) -> edge.EdgeConfig:
     """The Qdrant Edge form of a stored configuration."""
     params, optimizer = config["params"], config["optimizer_config"]
-    vectors = params["vectors"]
-    dense = {"": vectors} if "size" in vectors else vectors
     return edge.EdgeConfig(
-        vectors={name: _edge_vector(item, config) for name, item in dense.items()},
+        vectors={name: _edge_vector(item, config) for name, item in dense_of(params).items()},
         sparse_vectors={name: _edge_sparse(item) for name, item in params.get("sparse_vectors", {}).items()},
         on_disk_payload=params["on_disk_payload"],
         payload_memory=MEMORY.get(params.get("payload", {}).get("memory", "")),

@@ -130,10 +130,7 @@ class Storage:
             collection = self._collections.pop(name, None)
             if collection is None:
                 return False
-            build = self._builds.pop(name, None)
-            if build:
-                build.cancel()
-                await asyncio.gather(build, return_exceptions=True)
+            await self.stop_build(name)
             await collection.drop()
             await self.aliases.forget(name)
             return True
@@ -144,16 +141,20 @@ class Storage:
         async with self._making:
             new = await in_thread(Collection.open, folder, orjson.loads((folder / META).read_bytes()), self._reserve)
             old = self._collections.pop(name, None)
-            build = self._builds.pop(name, None)
-            if build:
-                build.cancel()
-                await asyncio.gather(build, return_exceptions=True)
+            await self.stop_build(name)
             broken = self._broken.pop(name, None)
             self._collections[name] = new
             if old is not None:
                 await old.drop()
             if broken is not None:
                 await in_thread(remove, broken[0], f"the broken collection {name} was replaced")
+
+    async def stop_build(self, name: str) -> None:
+        """End an index build of the collection, if there is one; it begins again when it is due."""
+        build = self._builds.pop(self.aliases.resolve(name), None)
+        if build:
+            build.cancel()
+            await asyncio.gather(build, return_exceptions=True)
 
     def new_folder(self) -> Path:
         """A folder of ours for a collection that is not there yet. Blocking."""

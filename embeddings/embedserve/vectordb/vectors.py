@@ -38,10 +38,20 @@ class Space:
             raise wrong_input(f"Not existing vector name error: {name}")
 
 
+def dense_of(params: dict[str, Any]) -> dict[str, Any]:
+    """{name: settings} of the dense vectors of `config.params` as GET shows it, which has the unnamed one bare."""
+    vectors = params.get("vectors") or {}
+    return {"": vectors} if is_one_vector(vectors) else vectors
+
+
+def is_one_vector(vectors: dict[str, Any]) -> bool:
+    """Whether it is the settings of the unnamed vector, not {name: settings} (a vector may be named "size")."""
+    return any(name in vectors and not isinstance(vectors[name], dict) for name in ("size", "distance"))
+
+
 def space_of(params: dict[str, Any]) -> Space:
     """Of `config.params` as GET shows it."""
-    vectors = params.get("vectors") or {}
-    dense = {"": vectors} if "size" in vectors else vectors
+    dense = dense_of(params)
     multi = frozenset(name for name, item in dense.items() if "multivector_config" in item)
     return Space(
         {name: item["size"] for name, item in dense.items()}, multi, frozenset(params.get("sparse_vectors") or {})
