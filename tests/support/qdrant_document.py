@@ -69,6 +69,13 @@ def _shorten(paths: dict[str, Any], schemas: dict[str, Any]) -> None:
 
 
 def document(served: set[tuple[str, str]], collections: dict[tuple[str, str], list[str]]) -> dict[str, Any]:
+    """As `whole_document`, without the parts that schemathesis cannot draw from."""
+    made = whole_document(served, collections)
+    _shorten(made["paths"], made["components"]["schemas"])
+    return made
+
+
+def whole_document(served: set[tuple[str, str]], collections: dict[tuple[str, str], list[str]]) -> dict[str, Any]:
     """The document of `served`, pairs of a method and a path whose parameters may have any name. collections: the names
     that requests to an operation may have; those of ("", "") where nothing is said."""
     served = {(method, _unnamed(path)) for method, path in served}
@@ -113,7 +120,6 @@ def document(served: set[tuple[str, str]], collections: dict[tuple[str, str], li
         if bodies:
             operation["requestBody"] = {"required": True, "content": content(bodies[0])}
         paths.setdefault(path, {})[method.lower()] = operation
-    _shorten(paths, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Qdrant", "version": "of qdrant-client"},

@@ -42,8 +42,9 @@ from embedserve.vectordb.errors import no_collection, no_point
 from embedserve.vectordb.files import check_space, disk_size, replace_json, sync_files
 from embedserve.vectordb.ids import PointId, plain_id
 from embedserve.vectordb.marks import META, mark, remove, remove_generation
+from embedserve.vectordb.named_vectors import vector_operations
 from embedserve.vectordb.payload_indexes import index_from_shown
-from embedserve.vectordb.schema import edge_config, vector_operations
+from embedserve.vectordb.schema import edge_config
 from embedserve.vectordb.threads import Kind, in_thread, run
 from embedserve.vectordb.updates import Change
 from embedserve.vectordb.vectors import Space, space_of

@@ -10,8 +10,9 @@ from embedserve.vectordb.body import Fields, expect
 from embedserve.vectordb.call import Call
 from embedserve.vectordb.errors import ApiError, format_error
 from embedserve.vectordb.field_conditions import key_path
+from embedserve.vectordb.named_vectors import with_vector, without_vector
 from embedserve.vectordb.payload_indexes import parse_index
-from embedserve.vectordb.schema import parse_collection, patch_collection, with_vector, without_vector
+from embedserve.vectordb.schema import parse_collection, patch_collection
 from embedserve.vectordb.storage import Storage
 
 _FORBIDDEN_IN_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]')

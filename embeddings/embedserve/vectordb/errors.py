@@ -60,6 +60,11 @@ def of_engine(error: Exception) -> Exception:
     text = str(error).splitlines()[0] if str(error) else ""
     if text.startswith("No point with id"):
         return ApiError(404, f"Not found: {text} found")
+    if text.startswith("Operation cancelled"):  # all that Edge says of a formula; nobody here cancels a read
+        return wrong_input(
+            "the formula has no value for some point: a field of it is missing or of another type and has no "
+            "default, or a number is not finite"
+        )
     if text.startswith(_OF_THE_REQUEST):
         return wrong_input(text.removeprefix("Wrong input: "))
     return error

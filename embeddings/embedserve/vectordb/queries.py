@@ -328,6 +328,8 @@ class _Maker:
             bm25.done()
         if not self.using:
             raise wrong_input("A `text` query needs `using`, the payload field whose text index to search")
+        if self.prefetches:
+            raise wrong_input("A `text` query cannot rescore a prefetch; make it one of the prefetches")
         query = checked(lambda: edge.TextQuery(self.using, words, params), where)
         return lambda _vectors: query
 

@@ -15,7 +15,7 @@ from embedserve.vectordb.body import Fields, expect, one_of
 from embedserve.vectordb.errors import format_error, unsupported, validation_error, wrong_input
 from embedserve.vectordb.payload_indexes import MEMORY
 from embedserve.vectordb.quantization import edge_quantization, parse_quantization
-from embedserve.vectordb.vectors import dense_of, is_one_vector, space_of
+from embedserve.vectordb.vectors import dense_of, is_one_vector
 
 DISTANCES = {
     "Cosine": edge.Distance.Cosine,
@@ -28,7 +28,7 @@ DISTANCES = {
 # the collection's own `optimizers_config.indexing_threshold` says so.
 INDEXING_THRESHOLD_KB = 300_000
 SEARCH_THREADS = 4
-_DATATYPES = {
+DATATYPES = {
     "float32": edge.VectorStorageDatatype.Float32,
     "float16": edge.VectorStorageDatatype.Float16,
     "uint8": edge.VectorStorageDatatype.Uint8,
@@ -71,7 +71,7 @@ def parse_collection(body: Any) -> dict[str, Any]:
     )
     if fields.take("sharding_method", str, "auto") != "auto":
         raise unsupported("custom sharding (`sharding_method`)")
-    vectors, sparse = _vectors(fields.take("vectors")), _sparse(fields.take("sparse_vectors"))
+    vectors, sparse = _vectors(fields.take("vectors")), sparse_params(fields.take("sparse_vectors"))
     if not vectors and not sparse:
         raise format_error("body: missing field `vectors`")
     params: dict[str, Any] = {"vectors": vectors}
@@ -111,7 +111,7 @@ def patch_collection(config: dict[str, Any], body: Any) -> dict[str, Any]:
     params.done()
     new["params"] = config["params"] | {name: item for name, item in changed.items() if item is not None}
     new["params"] |= _patched_vectors(new["params"], fields.take("vectors", dict, {}))
-    sparse = _sparse(fields.take("sparse_vectors"))
+    sparse = sparse_params(fields.take("sparse_vectors"))
     for name, item in sparse.items():
         known = new["params"].get("sparse_vectors", {})
         if name not in known:
@@ -136,87 +136,6 @@ def _patched_vectors(params: dict[str, Any], changes: dict[str, Any]) -> dict[st
         known[name] = known[name] | _placement(fields)
         fields.done()
     return {"vectors": known[""] if unnamed else known}
-
-
-def with_vector(config: dict[str, Any], name: str, body: Any) -> dict[str, Any]:
-    """The configuration with one named vector more; the same if it is there. ApiError 400: it is there and differs."""
-    fields = Fields(body, "body")
-    dense, sparse = fields.take("dense", dict), fields.take("sparse", dict)
-    fields.done()
-    if (dense is None) == (sparse is None):
-        raise format_error("body: expected either `dense` or `sparse`")
-    known = config["params"].get("sparse_vectors", {}) if dense is None else dense_of(config["params"])
-    item = _new_sparse(sparse) if dense is None else _new_dense(dense)
-    if name in space_of(config["params"]).names:
-        present = {field: known.get(name, {}).get(field) for field in _SPACE_FIELDS}
-        if name not in known or present != {field: item.get(field) for field in _SPACE_FIELDS}:
-            raise wrong_input(
-                f"vector '{name}' already exists with different parameters; "
-                "delete it before recreating with a different configuration"
-            )
-        return config
-    return _with_params(config, "sparse_vectors" if dense is None else "vectors", known | {name: item})
-
-
-_SPACE_FIELDS = ("size", "distance", "multivector_config", "datatype", "modifier")
-
-
-def _new_dense(value: dict[str, Any]) -> dict[str, Any]:
-    unknown = value.keys() - _SPACE_FIELDS
-    if unknown:
-        raise format_error(f"dense: unknown field `{min(unknown)}`, expected one of {', '.join(_SPACE_FIELDS[:4])}")
-    return _vector(value, "dense")
-
-
-def _new_sparse(value: dict[str, Any]) -> dict[str, Any]:
-    """REST has its `datatype` beside the modifier, a collection's settings have it in the index."""
-    fields = Fields(value, "sparse")
-    modifier, datatype = fields.take("modifier", str), fields.take("datatype", str)
-    fields.done()
-    index = None if datatype is None else {"datatype": datatype}
-    return _sparse({"": {"modifier": modifier, "index": index}})[""]
-
-
-def without_vector(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """The configuration without the named vector; the same if it is not there."""
-    params = config["params"]
-    if name in params.get("sparse_vectors", {}):
-        return _with_params(config, "sparse_vectors", _but(params["sparse_vectors"], name))
-    if name in dense_of(params):
-        return _with_params(config, "vectors", _but(dense_of(params), name))
-    return config
-
-
-def _but(items: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: item for key, item in items.items() if key != name}
-
-
-def _with_params(config: dict[str, Any], field: str, vectors: dict[str, Any]) -> dict[str, Any]:
-    shown = vectors[""] if vectors.keys() == {""} else vectors
-    params = {key: item for key, item in config["params"].items() if key != field}
-    if shown or field == "vectors":  # GET shows `vectors` even when there is none
-        params[field] = shown
-    return config | {"params": params}
-
-
-def vector_operations(before: dict[str, Any], after: dict[str, Any]) -> list[edge.UpdateOperation]:
-    """What makes a shard with the vectors of the one `config.params` have those of the other."""
-    old, new = _all_vectors(before), _all_vectors(after)
-    gone = [edge.UpdateOperation.delete_vector_name(name) for name in old.keys() - new.keys()]
-    return gone + [_creation(name, new[name]) for name in new.keys() - old.keys()]
-
-
-def _all_vectors(params: dict[str, Any]) -> dict[str, Any]:
-    return dense_of(params) | params.get("sparse_vectors", {})
-
-
-def _creation(name: str, item: dict[str, Any]) -> edge.UpdateOperation:
-    if "size" not in item:
-        sparse = _edge_sparse(item)
-        return edge.UpdateOperation.create_sparse_vector(name, sparse.modifier, sparse.datatype)
-    multi = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim) if "multivector_config" in item else None
-    datatype = _DATATYPES.get(item.get("datatype", ""))
-    return edge.UpdateOperation.create_dense_vector(name, item["size"], DISTANCES[item["distance"]], multi, datatype)
 
 
 def _cluster(fields: Fields, defaults: dict[str, Any]) -> dict[str, Any]:
@@ -270,12 +189,13 @@ def _vectors(value: Any) -> dict[str, Any]:
         return {}
     expect(value, dict, "vectors")
     if is_one_vector(value):
-        return _vector(value, "vectors")
-    named = {name: _vector(item, f"vectors.{name}") for name, item in value.items()}
+        return dense_params(value, "vectors")
+    named = {name: dense_params(item, f"vectors.{name}") for name, item in value.items()}
     return named[""] if named.keys() == {""} else named
 
 
-def _vector(value: Any, where: str) -> dict[str, Any]:
+def dense_params(value: Any, where: str) -> dict[str, Any]:
+    """The settings of one dense vector."""
     fields = Fields(value, where)
     quantization = parse_quantization(fields.take("quantization_config"), f"{where}.quantization_config")
     size = fields.need("size", int)
@@ -288,7 +208,7 @@ def _vector(value: Any, where: str) -> dict[str, Any]:
         vector["quantization_config"] = quantization
     datatype = fields.take("datatype", str)
     if datatype is not None:
-        one_of(datatype, _DATATYPES, f"{where}.datatype")
+        one_of(datatype, DATATYPES, f"{where}.datatype")
         vector["datatype"] = datatype
     multi = fields.take("multivector_config")
     if multi is not None:
@@ -314,7 +234,8 @@ def _placement(fields: Fields) -> dict[str, Any]:
     return found
 
 
-def _sparse(value: Any) -> dict[str, Any]:
+def sparse_params(value: Any) -> dict[str, Any]:
+    """{name: settings} of sparse vectors."""
     if value is None:
         return {}
     found: dict[str, Any] = {}
@@ -342,7 +263,7 @@ def _sparse_index(value: Any, where: str) -> dict[str, Any]:
     }
     fields.done()
     one_of(given["memory"] or "cold", MEMORY, f"{where}.memory")
-    one_of(given["datatype"] or "float32", _DATATYPES, f"{where}.datatype")
+    one_of(given["datatype"] or "float32", DATATYPES, f"{where}.datatype")
     return {name: item for name, item in given.items() if item is not None}
 
 
@@ -351,7 +272,7 @@ def edge_config(config: dict[str, Any]) -> edge.EdgeConfig:
     params, optimizer = config["params"], config["optimizer_config"]
     return edge.EdgeConfig(
         vectors={name: _edge_vector(item, config) for name, item in dense_of(params).items()},
-        sparse_vectors={name: _edge_sparse(item) for name, item in params.get("sparse_vectors", {}).items()},
+        sparse_vectors={name: edge_sparse(item) for name, item in params.get("sparse_vectors", {}).items()},
         on_disk_payload=params["on_disk_payload"],
         payload_memory=MEMORY.get(params.get("payload", {}).get("memory", "")),
         hnsw_config=_edge_hnsw(config["hnsw_config"]),
@@ -378,19 +299,20 @@ def _edge_vector(vector: dict[str, Any], config: dict[str, Any]) -> edge.EdgeVec
         distance=DISTANCES[vector["distance"]],
         on_disk=vector.get("on_disk"),
         multivector_config=multi,
-        datatype=_DATATYPES.get(vector.get("datatype", "")),
+        datatype=DATATYPES.get(vector.get("datatype", "")),
         quantization_config=edge_quantization(vector.get("quantization_config") or config.get("quantization_config")),
         hnsw_config=_edge_hnsw(hnsw | vector["hnsw_config"]) if "hnsw_config" in vector else None,
         memory=MEMORY.get(vector.get("memory", "")),
     )
 
 
-def _edge_sparse(sparse: dict[str, Any]) -> edge.EdgeSparseVectorParams:
+def edge_sparse(sparse: dict[str, Any]) -> edge.EdgeSparseVectorParams:
+    """The Qdrant Edge form of one sparse vector's settings."""
     index = sparse.get("index", {})
     return edge.EdgeSparseVectorParams(
         full_scan_threshold=index.get("full_scan_threshold"),
         on_disk=index.get("on_disk"),
         modifier=edge.Modifier.Idf if sparse.get("modifier") == "idf" else None,
-        datatype=_DATATYPES.get(index.get("datatype", "")),
+        datatype=DATATYPES.get(index.get("datatype", "")),
         memory=MEMORY.get(index.get("memory", "")),
     )

@@ -91,7 +91,11 @@ def parse_named(space: Space, name: str, value: Any, where: str, *, query: bool 
     if name in space.sparse:
         if not isinstance(value, dict):
             raise wrong_input(f"Conversion between sparse and regular vectors failed: `{name}` is sparse")
-        return bm25.sparse_of(value, where, query=query) if bm25.is_text(value) else parse_sparse(value, where)
+        if bm25.is_text(value):
+            return bm25.sparse_of(value, where, query=query)
+        if "model" in value:
+            raise unsupported("inference of vectors from images or objects")
+        return parse_sparse(value, where)
     if isinstance(value, dict):
         if not _INFERENCE.isdisjoint(value):
             raise unsupported("inference of vectors from text or images")

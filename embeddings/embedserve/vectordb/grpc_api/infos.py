@@ -13,6 +13,7 @@ from typing import Any
 from embedserve.vectordb.grpc_api.replies import set_values
 from embedserve.vectordb.grpc_api.requests import word_of
 from embedserve.vectordb.grpc_api.stubs import pb
+from embedserve.vectordb.vectors import is_one_vector
 
 
 def fill(target: Any, shown: dict[str, Any]) -> None:
@@ -38,9 +39,10 @@ def _number(enum: Any, word: str) -> int:
 
 
 def _vectors(target: Any, vectors: dict[str, Any]) -> None:
-    if "size" in vectors:
+    unnamed = is_one_vector(vectors)
+    if unnamed:
         fill(target.vectors_config.params, vectors)
-    for name, item in {} if "size" in vectors else vectors.items():
+    for name, item in {} if unnamed else vectors.items():
         fill(target.vectors_config.params_map.map[name], item)
 
 

@@ -109,6 +109,12 @@ def _index(request: Any) -> dict[str, Any]:
     return body if "field_schema" in body or "field_type" in body else body | {"field_type": "keyword"}
 
 
+def _new_vector(request: Any) -> dict[str, Any]:
+    names = {"dense_config": "dense", "sparse_config": "sparse"}
+    body = body_of(request)
+    return {names[name]: item for name, item in body.items() if name in names}
+
+
 def _nothing(_request: Any) -> None:
     return None
 
@@ -122,6 +128,7 @@ def _change(handler: Handler, body: Callable[[Any], Any]) -> Method:
 
 
 _FIELD = (("field", "field_name"),)
+_VECTOR = (("vector", "vector_name"),)
 _SNAPSHOT = (("snapshot", "snapshot_name"),)
 METHODS: dict[str, Method] = {
     "qdrant.Collections/List": Method(collections.list_collections, infos.names, _nothing),
@@ -145,6 +152,12 @@ METHODS: dict[str, Method] = {
     "qdrant.Points/CreateFieldIndex": _change(collections.create_index, _index),
     "qdrant.Points/DeleteFieldIndex": Method(
         collections.delete_index, replies.update, _nothing, writes=True, params=_FIELD
+    ),
+    "qdrant.Points/CreateVectorName": Method(
+        collections.create_vector, replies.update, _new_vector, writes=True, params=_VECTOR
+    ),
+    "qdrant.Points/DeleteVectorName": Method(
+        collections.delete_vector, replies.update, _nothing, writes=True, params=_VECTOR
     ),
     "qdrant.Points/Get": Method(points.get_points, replies.records, lambda request: {"ids": []} | body_of(request)),
     "qdrant.Points/Scroll": Method(points.scroll, replies.scrolled),
