@@ -1,7 +1,8 @@
 """The last ten minutes in memory: a row of figures every two seconds, the latest errors with their reasons, who asks.
 
 It is for the status page; Prometheus reads the counters themselves (observability.py), of which these rows are
-differences. Bounded: 300 rows, 50 kinds of error, 50 clients, the latencies of one row. It keeps no text of a user.
+differences. Bounded: 300 rows, 50 kinds of error, 50 clients, 20 jobs, the latencies of one row. It keeps no text of a
+user.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from embedserve import observability as obs
 STEP, WINDOW = 2.0, 600.0
 _KINDS = 50
 _LATENCIES = 10_000
+_BULK, _PAUSE, _JOBS = 8, 60.0, 20  # least texts in a request of a job; seconds without one that end it; jobs kept
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,16 @@ class Client:
     seen: float = 0.0
 
 
+@dataclass
+class Job:
+    """A client's run of requests with many texts each: it indexes a repository. Times are Unix times."""
+
+    client: str
+    began: float
+    seen: float
+    texts: int = 0
+
+
 class Recent:
     """One process's memory of itself; `RECENT` below is the one."""
 
@@ -66,6 +78,7 @@ class Recent:
         self.rows: deque[Row] = deque(maxlen=int(WINDOW / STEP))
         self._refusals: dict[tuple[str, int, str], Refusal] = {}
         self._clients: dict[str, Client] = {}
+        self._jobs: deque[Job] = deque(maxlen=_JOBS)
         self._latencies: list[float] = []
         self._before: dict[str, float] = {}
         self._since = time.monotonic()  # of the row that is open
@@ -74,11 +87,23 @@ class Recent:
         """An embedding request ended well after this long."""
         if len(self._latencies) < _LATENCIES:
             self._latencies.append(seconds)
-        name = (client or "(no name)")[:80]
+        name = _shown(client)
         known = self._clients.setdefault(name, Client(name))
         known.requests += 1
         known.seen = time.time()
         _bound(self._clients, lambda one: one.seen)
+
+    def embedded(self, client: str, texts: int) -> None:
+        """A request's texts were embedded; those of a large one belong to a job of the client's."""
+        if texts < _BULK:
+            return
+        now, name = time.time(), _shown(client)
+        job = next((one for one in self._jobs if one.client == name and now - one.seen < _PAUSE), None)
+        if job is None:
+            job = Job(name, now, now)
+            self._jobs.appendleft(job)
+        job.texts += texts
+        job.seen = now
 
     def refused(self, path: str, status: int, reason: str, request_id: str) -> None:
         """A request was answered with an error; `reason` is what its body said."""
@@ -110,6 +135,10 @@ class Recent:
         fresh = [one for one in self._clients.values() if time.time() - one.seen < WINDOW]
         return [asdict(one) for one in sorted(fresh, key=lambda one: -one.requests)]
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """The latest first; `running` while its next request may come."""
+        return [asdict(one) | {"running": time.time() - one.seen < _PAUSE} for one in self._jobs]
+
     def _row(self, seconds: float, totals: dict[str, float], waiting: int, active: int, rss: int) -> Row:
         def grown(name: str) -> float:
             return max(0.0, totals.get(name, 0.0) - self._before.get(name, 0.0))
@@ -135,6 +164,10 @@ class Recent:
 
 
 RECENT = Recent()
+
+
+def _shown(client: str) -> str:
+    return (client or "(no name)")[:80]
 
 
 def _percentile(values: list[float], share: float) -> float | None:

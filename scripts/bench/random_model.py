@@ -1,6 +1,8 @@
 """Write a model of a real one's size with random weights: right shape, right speed, no meaning.
 
-    python scripts/bench/random_model.py bge-small|nomic|modernbert-base|embeddinggemma-300m|qwen3-0.6b DIR
+    python scripts/bench/random_model.py KIND DIR
+
+KIND: bge-small, bge-base, nomic, modernbert-base, granite-small, embeddinggemma-300m, qwen3-0.6b, potion-code.
 
 Written by transformers and sentence-transformers themselves (the dev extra), in the layout of the real model: its
 modules, its pooling, its windows. The sizes are those of the published config.json files. The tokenizer is a byte-level
@@ -28,6 +30,11 @@ def config(kind: str) -> tuple[Any, str, int]:
     """(transformers config, pooling, tokens of a text)."""
     import transformers as t
 
+    if kind == "bge-base":
+        return t.BertConfig(), "cls", 512
+    if kind == "granite-small":
+        small = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 12}
+        return t.ModernBertConfig(**small, **MODERN), "cls", 8192
     if kind == "bge-small":
         return (
             t.BertConfig(hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536),
@@ -83,6 +90,8 @@ def write(kind: str, folder: Path) -> Path:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 
+    if kind == "potion-code":
+        return write_table(folder / kind)
     made, pooling, limit = config(kind)
     torch.manual_seed(0)
     bare = folder / "bare"
@@ -99,10 +108,23 @@ def write(kind: str, folder: Path) -> Path:
     return folder / kind
 
 
+def write_table(folder: Path) -> Path:
+    """A static model: 256 numbers for each token."""
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
+    words = tokenizer(30_000)
+    table = np.random.default_rng(0).standard_normal((words.get_vocab_size(), 256), dtype=np.float32)
+    made = SentenceTransformer(modules=[StaticEmbedding(words, table), Normalize()], device="cpu")
+    made.save(str(folder), create_model_card=False)
+    return folder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = ("bge-small", "nomic", "modernbert-base", "embeddinggemma-300m", "qwen3-0.6b")
-    parser.add_argument("kind", choices=kinds)
+    encoders = ("bge-small", "bge-base", "nomic", "modernbert-base", "granite-small", "embeddinggemma-300m", "qwen3-0.6b")
+    parser.add_argument("kind", choices=(*encoders, "potion-code"))
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
     print(write(args.kind, args.folder))

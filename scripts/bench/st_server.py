@@ -50,12 +50,14 @@ def prepare(folder: Path, precision: str, work: Path) -> Path:
     """A copy of the model's folder with the OpenVINO files of this precision in it."""
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     digest.update((folder / "model.safetensors").read_bytes())
+    converted = folder / "openvino" / "openvino_model.xml"  # by st_convert.py
+    digest.update(converted.read_bytes() if converted.exists() else b"")
     copy = work / digest.hexdigest()[:16]
     if not copy.exists():
         partial = Path(tempfile.mkdtemp(dir=work, prefix="partial-"))
         shutil.copytree(folder, partial, dirs_exist_ok=True)
         is_jina = json.loads((folder / "config.json").read_text()).get("position_embedding_type") == "alibi"
-        if (folder / "openvino" / "openvino_model.xml").exists():  # by st_convert.py
+        if converted.exists():
             _hide_architecture(partial)
         else:
             (_convert_jina if is_jina else _export)(partial)

@@ -84,8 +84,19 @@ def test_what_is_kept_is_bounded():
     for i in range(500):
         recent.refused(f"GET /{i}", 404, "no", "id")
         recent.answered(f"client {i}", 0.1)
+        recent.embedded(f"client {i}", 60)
     assert len(recent.refusals()) == len(recent.clients()) == 50
     assert recent.refusals()[0]["path"] == "GET /499"
+    assert [job["client"] for job in recent.jobs()] == [f"client {i}" for i in range(499, 479, -1)]
+
+
+def test_a_job_ends_after_a_minute_without_a_request_and_the_next_is_another(monkeypatch):
+    recent, now = Recent(), 1000.0
+    monkeypatch.setattr("embedserve.recent.time.time", lambda: now)
+    for later, texts in ((0, 60), (50, 60), (5, 1), (70, 8)):
+        now += later
+        recent.embedded("roo", texts)
+    assert [(job["texts"], job["running"]) for job in recent.jobs()] == [(8, True), (120, False)]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")

@@ -24,6 +24,7 @@ from embedserve.engine.engine import Embedded
 from embedserve.errors import InvalidRequest
 from embedserve.models import names, prompts
 from embedserve.models.spec import ModelSpec
+from embedserve.recent import RECENT
 from embedserve.serving.entry import ServedModel
 
 log = logging.getLogger("embedserve.api")
@@ -108,6 +109,7 @@ async def embed(request: Request, wanted: Wanted) -> Answer:
         wait_seconds=getattr(request.state, "waited", 0.0),
         compute_seconds=answer.seconds,
     )
+    RECENT.embedded(request.headers.get("user-agent", ""), len(result.vectors))
     return answer
 
 

@@ -62,7 +62,7 @@ async def root(request: Request) -> Response:
     **described(answer={"type": "object"}),
 )
 async def status(request: Request) -> Response:
-    """What is served and why, totals since the start, a row every two seconds, recent errors, clients."""
+    """What is served and why, totals since the start, a row every two seconds, recent errors, clients, index jobs."""
     return json_response(figures(runtime_of(request)))
 
 
@@ -86,6 +86,7 @@ def figures(runtime: Runtime) -> dict[str, Any]:
         "rows": [asdict(row) for row in RECENT.rows],
         "errors": RECENT.refusals(),
         "clients": RECENT.clients(),
+        "jobs": RECENT.jobs(),
     }
 
 
