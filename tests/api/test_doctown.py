@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import httpx
+import psutil
 import pytest
 
 from embedserve.engine import memory
@@ -35,11 +37,12 @@ def send(server, count=100):
 
 def sizes_with(server, share):
     """The sizes of the last micro-batches of a request while `share` of the memory is in use."""
-    server.runtime.governor._rss = lambda: int(share * LIMIT)
-    send(server)
-    send(server)
-    server.backend.batches.clear()
-    send(server)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(psutil.Process, "memory_info", lambda _self: SimpleNamespace(rss=int(share * LIMIT)))
+        send(server)
+        send(server)
+        server.backend.batches.clear()
+        send(server)
     return [len(lengths) for lengths in server.backend.batches]
 
 

@@ -24,10 +24,18 @@ def docker(*words: str, check: bool = True, timeout: float = 120) -> str:
     return result.stdout.strip()
 
 
-def compose(*words: str, file: str = "embeddings/docker-compose.yml", timeout: float = 1200, **env: str) -> str:
+def compose(
+    *words: str,
+    file: str = "embeddings/docker-compose.yml",
+    env_file: Path | None = None,
+    timeout: float = 1200,
+    **env: str,
+) -> str:
     """From the repository's root, as the README says."""
     v2 = subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
     command = ["docker", "compose"] if v2 or not shutil.which("docker-compose") else ["docker-compose"]
+    if env_file is not None:
+        command += ["--env-file", str(env_file)]
     environment = {**clean_environment(DOCKER_BUILDKIT=os.environ.get("DOCKER_BUILDKIT", "0")), **env}
     result = subprocess.run(
         [*command, "-f", file, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedserve.engine.planner import Budget, plan_batches, take_around
+from embedserve.engine.planner import Budget, plan_batches, take_around, cost
 
 lengths_lists = st.lists(st.integers(1, 8192), min_size=1, max_size=200)
 budgets = st.builds(
@@ -43,6 +43,12 @@ def test_padding_stays_small_on_a_clients_mix():
     batches = plan_batches(lengths, Budget(tokens=4096, texts=16, worth=256))
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     assert padded <= 1.05 * sum(lengths)
+
+
+def test_a_packed_batch_costs_its_tokens_and_a_padded_one_its_rectangle():
+    """It is what embedserve_padded_tokens_total counts."""
+    assert cost(3, longest=10, tokens=12, packed=True) == 12
+    assert cost(3, longest=10, tokens=12, packed=False) == 30
 
 
 def test_packed_batches_are_fuller_because_padding_costs_little():

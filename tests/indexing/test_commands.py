@@ -43,7 +43,7 @@ class Cli:
     """Runs commands against one service and one Qdrant."""
 
     def __init__(self, service: str, qdrant: str, home: Path) -> None:
-        self.home = str(home)
+        self.home, self.qdrant = str(home), qdrant
         self.options = ["--embeddings-url", service, "--qdrant-url", qdrant]
 
     def start(self, *arguments: str, **kwargs: Any) -> subprocess.Popen[str]:
@@ -322,3 +322,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.05)
+
+
+def test_deleting_an_index_that_is_not_there_fails_and_names_those_that_are(cli: Cli, workspace: Path) -> None:
+    assert cli("index", str(workspace)).returncode == 0
+    wrong = cli("index", "--delete", str(workspace / "src"))
+    assert wrong.returncode == 1
+    assert "has no index in Qdrant at" in wrong.stderr and str(workspace) in wrong.stderr
+    assert points(cli.qdrant, workspace)

@@ -482,6 +482,9 @@ def test_a_failed_install_shows_its_last_lines_and_the_next_try_recovers(checkou
     proxied = checkout.run("start", "jina", **nowhere, HTTPS_PROXY="http://me:secret@127.0.0.1:9")
     assert "Downloads go through the proxy 127.0.0.1:9" in proxied.stderr
     assert "secret" not in proxied.stderr
+    network = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "https://localhost:9/simple", "TORCH_INDEX": ""}
+    socks = checkout.run("start", "jina", **network, HTTPS_PROXY="socks5h://127.0.0.1:9")
+    assert "pip cannot use a SOCKS proxy by itself" in socks.stderr
 
 
 def test_without_a_python_it_says_what_to_install(checkout):

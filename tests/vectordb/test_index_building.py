@@ -217,8 +217,9 @@ def test_a_build_that_fails_leaves_the_collection_as_it_was_and_says_why(tmp_pat
 def test_without_room_for_a_copy_nothing_is_built_and_searching_goes_on(tmp_path):
     async def scenario():
         async with opened(tmp_path) as storage:
-            collection = await filled(storage)
-            collection._reserve = 1 << 60
+            await filled(storage)
+        async with opened(tmp_path, reserve=1 << 60) as storage:
+            collection = storage.get("a")
             with pytest.raises(Exception, match="MiB of disk are left"):
                 await collection.build_index()
             assert "disk" in collection.build_error

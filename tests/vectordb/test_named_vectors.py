@@ -10,17 +10,22 @@ from typing import Any
 
 import orjson
 import pytest
-import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
 from embedserve.vectordb import collection as collection_module
+from embedserve.vectordb.call import Call
 from embedserve.vectordb.collection import Collection
+from embedserve.vectordb.collection_handlers import create_vector
 from embedserve.vectordb.errors import ApiError
+from embedserve.vectordb.files import replace_json
 from embedserve.vectordb.named_vectors import with_vector, without_vector
 from embedserve.vectordb.schema import parse_collection
+from embedserve.vectordb.updates import Change, parse_upsert
+from embedserve.vectordb.vectors import Space
 
 from .conftest import Embedded, embedded_only, over_grpc
-from .test_index_building import COUNT, CONFIG, indexed, opened, some
+from .test_index_building import CONFIG, COUNT, indexed, opened, some
+from .watched import watched_edge
 
 NAME = "vectors"
 DENSE = models.DenseVectorNameConfig(dense=models.DenseVectorConfig(size=3, distance=models.Distance.COSINE))
@@ -150,6 +155,26 @@ class Cut(Exception):
     pass
 
 
+class CutShort:
+    """Lets the first `steps` of what a change does happen."""
+
+    def __init__(self) -> None:
+        self.steps = 1000
+
+    def step(self) -> None:
+        if not self.steps:
+            raise Cut
+        self.steps -= 1
+
+    def called(self, name: str) -> None:
+        if name in ("update", "flush"):
+            self.step()
+
+    def write(self, path: Path, value: Any) -> None:
+        self.step()
+        replace_json(path, value)
+
+
 @pytest.mark.parametrize("steps", range(6))
 @pytest.mark.parametrize("change", ["add", "remove"])
 def test_a_change_that_is_cut_short_at_any_step_is_whole_after_a_restart(
@@ -159,69 +184,57 @@ def test_a_change_that_is_cut_short_at_any_step_is_whole_after_a_restart(
     nothing had been written, not begun; the points are there."""
     folder = tmp_path / "collection"
     config = parse_collection({"vectors": {"a": {"size": 2, "distance": "Dot"}}, "sparse_vectors": {"s": {}}})
-    made = Collection.create(folder, NAME, config, 0)
-    shard = made._generation.shard
-    shard.update(edge.UpdateOperation.upsert_points([edge.Point(1, {"a": [1.0, 2.0]}, {})]))
-    left = steps
+    cut = CutShort()
+    added = {"dense": {"size": 3, "distance": "Dot"}}
+    wanted = partial(with_vector, name="b", body=added) if change == "add" else partial(without_vector, name="s")
 
-    def counted(real: Any, *args: Any) -> Any:
-        nonlocal left
-        if not left:
-            raise Cut
-        left -= 1
-        return real(*args)
+    def point(number: int, space: Space) -> Change:
+        vectors = {name: [1.0] * size for name, size in space.sizes.items()}
+        return parse_upsert({"points": [{"id": number, "vector": vectors}]}, space)
 
-    class Counting:
-        update = staticmethod(partial(counted, shard.update))
-        flush = staticmethod(partial(counted, shard.flush))
+    async def until_the_cut() -> None:
+        made = Collection.create(folder, NAME, config, 0)
+        await made.apply([point(1, made.space)])
+        cut.steps = steps
+        if steps >= 4:
+            await made.change_vectors(wanted)
+        else:
+            with pytest.raises(Cut):
+                await made.change_vectors(wanted)
+        cut.steps = 1000
+        await made.close()  # flushes nothing of the shard
 
-    real_write = collection_module.replace_json
-    monkeypatch.setattr(collection_module, "replace_json", partial(counted, real_write))
-    made._generation.shard = Counting  # type: ignore[assignment]
-    wanted = (
-        partial(with_vector, name="b", body={"dense": {"size": 3, "distance": "Dot"}})
-        if change == "add"
-        else partial(without_vector, name="s")
-    )
-    ended = True
-    try:
-        asyncio.run(made.change_vectors(wanted))
-    except Cut:
-        ended = False
-    assert ended == (steps >= 4)
-    monkeypatch.setattr(collection_module, "replace_json", real_write)
-    shard.close()  # as the end of the process does: what was not flushed is in the log of the shard
+    async def after_the_restart() -> None:
+        again = Collection.open(folder, orjson.loads((folder / "meta.json").read_bytes()), 0)
+        assert again.config == (wanted(config) if steps else config)
+        assert "next" not in orjson.loads((folder / "meta.json").read_bytes())
+        await again.apply([point(2, again.space)])
+        assert await again.read(lambda shard: shard.info().points_count) == 2
+        await again.close()
 
-    again = Collection.open(folder, orjson.loads((folder / "meta.json").read_bytes()), 0)
-    begun = steps > 0
-    assert again.config == (wanted(config) if begun else config)
-    assert "next" not in orjson.loads((folder / "meta.json").read_bytes())
-    point = edge.Point(2, {name: [1.0] * size for name, size in again.space.sizes.items()}, {})
-    again._generation.shard.update(edge.UpdateOperation.upsert_points([point]))
-    assert again._generation.shard.info().points_count == 2
-    again._generation.shard.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(collection_module, "replace_json", cut.write)
+        patched.setattr(collection_module, "edge", watched_edge(cut.called))
+        asyncio.run(until_the_cut())
+    asyncio.run(after_the_restart())
 
 
 def test_a_change_ends_an_index_build_and_the_next_build_has_the_new_vector(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with opened(tmp_path / "storage") as storage:
+        async with opened(tmp_path / "storage", quiet=0.0) as storage:
             await storage.create(NAME, CONFIG)
             collection = storage.get(NAME)
             await collection.apply([some(range(COUNT))])
-            build = storage._builds[NAME] = asyncio.create_task(collection.build_index())
             while not collection.building:
                 await asyncio.sleep(0.01)
-            await storage.stop_build(NAME)
-            assert build.cancelled()
-            new = partial(with_vector, name="b", body={"dense": {"size": 3, "distance": "Dot"}})
-            await collection.change_vectors(new)
-            assert [each.name for each in collection.folder.iterdir() if each.is_dir()] == [
-                collection._generation.path.name
-            ]
-            await collection.build_index()
-            assert await indexed(collection) >= COUNT
-            config = await collection.read(lambda shard: shard.info().points_count)
-            assert config == COUNT and "b" in collection.space.names
+            call = Call({"name": NAME, "vector": "b"})
+            await create_vector(storage, call, {"dense": {"size": 3, "distance": "Dot"}})
+            assert not collection.building and await indexed(collection) == 0
+            assert len([each for each in collection.folder.iterdir() if each.is_dir()]) == 1
+            while await indexed(collection) < COUNT:
+                await asyncio.sleep(0.05)
+            assert "b" in collection.space.names and collection.build_error is None
+            assert await collection.read(lambda shard: shard.info().points_count) == COUNT
 
     asyncio.run(scenario())
 

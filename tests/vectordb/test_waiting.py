@@ -22,6 +22,7 @@ from embedserve.vectordb.threads import ShardPanic
 from embedserve.vectordb.updates import parse_upsert
 from embedserve.vectordb.vectors import Space
 from vectordb.conftest import Embedded
+from vectordb.watched import watched_edge
 
 SPACE = Space({"": 2})
 CONFIG = {"vectors": {"size": 2, "distance": "Dot"}}
@@ -101,21 +102,23 @@ class PanicException(BaseException):
     """As pyo3's, which no module exports: not an Exception."""
 
 
-def test_a_panic_of_the_engine_is_the_error_of_that_request_alone(http, caplog):
-    collection = http.storage.get("a")
-    good = collection._generation.shard
+def test_a_panic_of_the_engine_is_the_error_of_that_request_alone(http, monkeypatch):
+    panics = False
 
-    class Panicking:
-        def __getattr__(self, _name):
+    def before(_name):
+        if panics:
             raise PanicException("called `Option::unwrap()` on a `None` value")
 
-    collection._generation.shard = Panicking()
+    http.delete("/collections/a")
+    monkeypatch.setattr(collection_module, "edge", watched_edge(before))
+    http.put("/collections/a", json=CONFIG)
+    panics = True
     for call, body in (("query", {"query": [1, 1]}), ("scroll", {}), ("count", {}), ("delete", {"points": [1]})):
         reply = http.post(f"/collections/a/points/{call}", json=body)
         assert reply.status_code == 500
         assert "panicked" in reply.json()["status"]["error"]
     assert http.put("/collections/a/points", json=POINTS).status_code == 500
-    collection._generation.shard = good
+    panics = False
     assert http.post("/collections/a/points/query", json={"query": [1, 1]}).status_code == 200
     assert http.put("/collections/a/points", json=POINTS).status_code == 200
     assert issubclass(ShardPanic, Exception)
