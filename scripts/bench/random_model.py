@@ -123,7 +123,15 @@ def write_table(folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    encoders = ("bge-small", "bge-base", "nomic", "modernbert-base", "granite-small", "embeddinggemma-300m", "qwen3-0.6b")
+    encoders = (
+        "bge-small",
+        "bge-base",
+        "nomic",
+        "modernbert-base",
+        "granite-small",
+        "embeddinggemma-300m",
+        "qwen3-0.6b",
+    )
     parser.add_argument("kind", choices=(*encoders, "potion-code"))
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()

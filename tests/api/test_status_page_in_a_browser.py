@@ -116,7 +116,16 @@ def test_everything_is_reached_by_the_tab_key(server: str, browser: Browser) -> 
         reached.append(focused(browser))
         if reached[-1] == "health":
             break
-    for name in ("Skip to the figures", "Dark", "query", "texts", "Embed and rank", "Roo Code", "Copy", "API reference"):
+    for name in (
+        "Skip to the figures",
+        "Dark",
+        "query",
+        "texts",
+        "Embed and rank",
+        "Roo Code",
+        "Copy",
+        "API reference",
+    ):
         assert name in reached, (name, reached)
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedserve.engine.planner import Budget, plan_batches, take_around, cost
+from embedserve.engine.planner import Budget, cost, plan_batches, take_around
 
 lengths_lists = st.lists(st.integers(1, 8192), min_size=1, max_size=200)
 budgets = st.builds(

@@ -197,7 +197,9 @@ class Served:
         body = {"vectors": {"size": 2, "distance": "Dot"}, "sparse_vectors": {"s": {"modifier": "idf"}}}
         self.http.put("/collections/there", json=body).raise_for_status()
         for field, kind in (("n", "integer"), ("t", {"type": "text", "scoring": True})):
-            self.http.put("/collections/there/index", json={"field_name": field, "field_schema": kind}).raise_for_status()
+            self.http.put(
+                "/collections/there/index", json={"field_name": field, "field_schema": kind}
+            ).raise_for_status()
         alias = {"create_alias": {"collection_name": "there", "alias_name": "alias"}}
         self.http.post("/collections/aliases", json={"actions": [alias]}).raise_for_status()
         points = [{"id": i, "vector": [1, i], "payload": {"n": i, "t": "n"}} for i in range(1, 4)]

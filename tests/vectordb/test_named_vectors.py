@@ -74,7 +74,7 @@ def seen(client: QdrantClient) -> Any:
             hits = client.query_points(NAME, query, using=using or None, limit=10).points
             found[using] = [(hit.id, round(hit.score, 5)) for hit in hits]
         except Exception as error:
-            assert using in str(error) and "Not existing vector name" in str(error) or "not found" in str(error)
+            assert (using in str(error) and "Not existing vector name" in str(error)) or "not found" in str(error)
             found[using] = []
     return sorted(named(params.vectors)), sorted(params.sparse_vectors or {}), points, found
 
@@ -91,7 +91,12 @@ def test_added_and_removed_vectors_are_what_qdrant_clients_local_mode_makes_of_t
     local = QdrantClient(":memory:")
     for each in (client, local):
         fill(each)
-    for step in (widen, widen, lambda c: c.delete_vector_name(NAME, "title"), lambda c: c.delete_vector_name(NAME, "x")):
+    for step in (
+        widen,
+        widen,
+        lambda c: c.delete_vector_name(NAME, "title"),
+        lambda c: c.delete_vector_name(NAME, "x"),
+    ):
         for each in (client, local):
             step(each)
         assert seen(client) == seen(local)
