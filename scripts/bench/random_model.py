@@ -123,16 +123,8 @@ def write_table(folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    encoders = (
-        "bge-small",
-        "bge-base",
-        "nomic",
-        "modernbert-base",
-        "granite-small",
-        "embeddinggemma-300m",
-        "qwen3-0.6b",
-    )
-    parser.add_argument("kind", choices=(*encoders, "potion-code"))
+    berts = ("bge-small", "bge-base", "nomic", "modernbert-base", "granite-small")
+    parser.add_argument("kind", choices=(*berts, "embeddinggemma-300m", "qwen3-0.6b", "potion-code"))
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
     print(write(args.kind, args.folder))

@@ -49,7 +49,8 @@ def _new_sparse(value: dict[str, Any]) -> dict[str, Any]:
     modifier, datatype = fields.take("modifier", str), fields.take("datatype", str)
     fields.done()
     index = None if datatype is None else {"datatype": datatype}
-    return sparse_params({"": {"modifier": modifier, "index": index}})[""]
+    made: dict[str, Any] = sparse_params({"": {"modifier": modifier, "index": index}})[""]
+    return made
 
 
 def without_vector(config: dict[str, Any], name: str) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def vector_operations(before: dict[str, Any], after: dict[str, Any]) -> list[edg
 
 
 def _all_vectors(params: dict[str, Any]) -> dict[str, Any]:
-    return dense_of(params) | params.get("sparse_vectors", {})
+    return {**dense_of(params), **params.get("sparse_vectors", {})}
 
 
 def _creation(name: str, item: dict[str, Any]) -> edge.UpdateOperation:
