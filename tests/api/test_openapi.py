@@ -22,6 +22,7 @@ def server():
         yield live
 
 
+@pytest.mark.slow
 def test_every_answer_conforms_to_the_document_whatever_is_sent(server, tmp_path):
     options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "10")
     conforms(f"{server.url}/openapi.json", *options, folder=tmp_path, unjudged=NOT_JUDGED)

@@ -19,7 +19,6 @@ WAITING = (
     "tests/engine/test_engine.py",
     "tests/serving/test_housekeeping.py",
     "tests/vectordb/test_waiting.py",
-    "tests/web/test_bounded_http.py",
     "tests/web/test_event_loop.py",
 )
 LONG = (
@@ -36,9 +35,9 @@ LONG = (
 
 
 def workers() -> int:
-    """One more than there are cores, as half of the time is waiting for other processes; four where more would not
+    """Two more than there are cores, as half of the time is waiting for other processes; four where more would not
     have the memory (a worker with the real models has about 1.5 GB)."""
-    return min(4, (os.cpu_count() or 1) + 1)
+    return min(4, (os.cpu_count() or 1) + 2)
 
 
 def scope_of(nodeid: str) -> str:

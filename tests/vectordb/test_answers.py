@@ -352,7 +352,6 @@ def test_an_unknown_field_is_an_error_that_names_it(http, collection, method, pa
         ("POST", "{c}/points/query", {"query": {"text": "x", "model": "bm25"}}, "inference"),
         ("PUT", "{c}-b", {"vectors": {"size": 4, "distance": "Dot"}, "shard_number": 2}, "cluster"),
         ("PATCH", "{c}", {"quantization_config": {"product": {"compression": "x16"}}}, "quantization"),
-        ("PATCH", "{c}", {"sparse_vectors": {"new": {}}}, "adding of vectors"),
     ],
 )  # fmt: skip
 @embedded_only
