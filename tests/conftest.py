@@ -15,12 +15,15 @@ import hypothesis
 import pytest
 
 from support.home import move_home
+from support.processes import ONE_THREAD
 from support.workers import rank, scheduler, workers
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C tests would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Several workers share the cores: a thread of a library that spins while it waits for another takes one from them.
+os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
 move_home()  # before a test or a library looks for its folder
 # No test is timed: a machine that is busy with other workers is slow, and nothing is wrong. Fewer examples in the run
 # that a person waits for.

@@ -23,9 +23,14 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+# For the process of the tests itself (conftest.py); what it starts has all threads.
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
 def clean_environment(**changes: str) -> dict[str, str]:
-    """The environment without what would configure us, and with `changes`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EMBEDDING_", "QDRANT_"))}
+    """The environment without what would configure us or our libraries, and with `changes`."""
+    ours = ("EMBEDDING_", "QDRANT_", *ONE_THREAD)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, **changes}
 
 

@@ -10,8 +10,20 @@ from __future__ import annotations
 import os
 from typing import Any
 
-# The Docker Engine's names and this checkout's services, which the README's blocks start and stop; Ray's ports.
-TOGETHER = (("tests/docker/", "tests/test_docs.py"), ("tests/scaling/",))
+# The Docker Engine's names and this checkout's services, which the README's blocks start and stop; Ray's ports; the
+# libraries that are compared with, whose import alone takes five seconds.
+TOGETHER = (
+    ("tests/docker/", "tests/test_docs.py"),
+    ("tests/scaling/",),
+    (
+        "tests/models/test_parity.py",
+        "tests/models/test_minilm.py",
+        "tests/models/test_jina_bert.py",
+        "tests/models/test_static.py",
+        "tests/backends/test_backends.py",
+        "tests/api/test_quantized.py",
+    ),
+)
 # Each test has its own checkout and shares nothing: it may go to any worker.
 APART = ("tests/scripts/test_manage_native.py", "tests/scripts/test_manage_life.py")
 WAITING = (
