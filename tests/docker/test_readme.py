@@ -60,7 +60,7 @@ def test_the_commands_for_compose_by_hand_work_from_the_readme_with_an_env_file(
 ) -> None:
     ports = {name: str(free_port()) for name in ("EMBEDDING_PORT", "QDRANT_PORT", "QDRANT_GRPC_PORT", "DOCTOWN_PORT")}
     env = {**ports, "QDRANT_IMAGE": qdrant_image, "QDRANT_NOFILE": "4096", "HF_HUB_OFFLINE": "1"}
-    env |= {"EMBEDDING_MEMORY_LIMIT": "1500m", "QDRANT_API_KEY": "of-the-env-file"}
+    env |= {"EMBEDDING_MEMORY_LIMIT": "1g", "QDRANT_API_KEY": "of-the-env-file"}
     env_file = tmp_path / ".env"
     env_file.write_text("".join(f"{name}={value}\n" for name, value in env.items()))
     for line in "".join(readme_block(marker) for marker in IN_DOCKER).splitlines():
@@ -71,7 +71,7 @@ def test_the_commands_for_compose_by_hand_work_from_the_readme_with_an_env_file(
         wait_healthy(name)
     assert httpx.get(f"http://localhost:{ports['EMBEDDING_PORT']}/v1/models").status_code == 200
     assert httpx.get(f"http://localhost:{ports['QDRANT_PORT']}/readyz").status_code == 200
-    assert inspect("jina-openai")["HostConfig"]["Memory"] == 1500 << 20
+    assert inspect("jina-openai")["HostConfig"]["Memory"] == 1 << 30
     assert "QDRANT_API_KEY=of-the-env-file" in inspect("qdrant")["Config"]["Env"]
     ask_doctown(f"http://localhost:{ports['DOCTOWN_PORT']}")
     health = httpx.get(f"http://localhost:{ports['DOCTOWN_PORT']}/health").json()

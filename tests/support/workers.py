@@ -47,9 +47,10 @@ LONG = (
 
 
 def workers() -> int:
-    """Two more than there are cores, as half of the time is waiting for other processes; four where more would not
-    have the memory (a worker with the real models has about 1.5 GB)."""
-    return min(4, (os.cpu_count() or 1) + 2)
+    """Two more than there are cores, as half of the time is waiting for other processes; one more in CI, whose slow
+    tests start servers, containers and Ray and have deadlines for them; four where more would not have the memory (a
+    worker with the real models has about 1.5 GB)."""
+    return min(4, (os.cpu_count() or 1) + (1 if os.environ.get("CI") else 2))
 
 
 def scope_of(nodeid: str) -> str:
