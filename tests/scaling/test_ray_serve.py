@@ -24,17 +24,19 @@ def url(tmp_path_factory):
 
     home = tmp_path_factory.mktemp("home")
     before = dict(os.environ)
-    os.environ.update(
-        RAY_USAGE_STATS_ENABLED="0", EMBEDDING_BACKEND="fake", EMBEDDING_CACHE="off", EMBEDDING_HOME=str(home)
-    )
     port = free_port()
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    yield f"http://127.0.0.1:{port}"
-    serve.shutdown()
-    ray.shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+    try:  # a Ray that does not start must not leave its settings to the tests after it
+        os.environ.update(
+            RAY_USAGE_STATS_ENABLED="0", EMBEDDING_BACKEND="fake", EMBEDDING_CACHE="off", EMBEDDING_HOME=str(home)
+        )
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        yield f"http://127.0.0.1:{port}"
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def run(**options):
