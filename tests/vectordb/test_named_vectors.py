@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient, models
 from embedserve.vectordb import collection as collection_module
 from embedserve.vectordb.call import Call
 from embedserve.vectordb.collection import Collection
-from embedserve.vectordb.collection_handlers import create_vector
+from embedserve.vectordb.collection_handlers import create_vector, delete_vector
 from embedserve.vectordb.errors import ApiError
 from embedserve.vectordb.files import replace_json
 from embedserve.vectordb.named_vectors import with_vector, without_vector
@@ -233,6 +233,10 @@ def test_a_change_ends_an_index_build_and_the_next_build_has_the_new_vector(tmp_
             while not collection.building:
                 await asyncio.sleep(0.01)
             call = Call({"name": NAME, "vector": "b"})
+            with pytest.raises(ApiError):
+                await create_vector(storage, call, {})
+            await delete_vector(storage, call, None)
+            assert collection.building  # what is refused, or changes nothing, ends no build
             await create_vector(storage, call, {"dense": {"size": 3, "distance": "Dot"}})
             assert not collection.building
             assert await indexed(collection) == 0

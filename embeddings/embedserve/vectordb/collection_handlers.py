@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -66,16 +67,21 @@ async def update_collection(storage: Storage, call: Call, body: Any) -> Any:
 
 async def create_vector(storage: Storage, call: Call, body: Any) -> Any:
     """Idempotent. Points that are there already have no such vector until they are written again."""
-    await storage.stop_build(call.name)
-    change = partial(with_vector, name=call.params["vector"], body=body)
-    return call.updated(await storage.get(call.name).change_vectors(change))
+    return await _change_vectors(storage, call, partial(with_vector, name=call.params["vector"], body=body))
 
 
 async def delete_vector(storage: Storage, call: Call, _body: Any) -> Any:
     """Idempotent, as Qdrant's."""
+    return await _change_vectors(storage, call, partial(without_vector, name=call.params["vector"]))
+
+
+async def _change_vectors(storage: Storage, call: Call, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A request that is refused, or that changes nothing, ends no index build."""
+    collection = storage.get(call.name)
+    if change(collection.config) == collection.config:
+        return call.updated(collection.operations)
     await storage.stop_build(call.name)
-    change = partial(without_vector, name=call.params["vector"])
-    return call.updated(await storage.get(call.name).change_vectors(change))
+    return call.updated(await collection.change_vectors(change))
 
 
 async def delete_collection(storage: Storage, call: Call, _body: Any) -> Any:
