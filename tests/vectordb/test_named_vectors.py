@@ -224,6 +224,32 @@ def test_a_change_that_is_cut_short_at_any_step_is_whole_after_a_restart(
     asyncio.run(after_the_restart())
 
 
+def test_a_change_that_the_engine_refuses_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it would be tried again by every later change, and by the next start."""
+    refuses = False
+    folder = tmp_path / "collection"
+    new = partial(with_vector, body={"dense": {"size": 3, "distance": "Dot"}})
+
+    def called(name: str) -> None:
+        if refuses and name == "update":
+            raise Exception("Validation failed: no such vector here")  # as Edge's own
+
+    async def scenario() -> None:
+        nonlocal refuses
+        made = Collection.create(folder, NAME, parse_collection(FIRST), 0)
+        refuses = True
+        with pytest.raises(Exception, match="no such vector here"):
+            await made.change_vectors(partial(new, name="b"))
+        refuses = False
+        assert "next" not in orjson.loads((folder / "meta.json").read_bytes())
+        await made.change_vectors(partial(new, name="c"))
+        assert made.space.names == {"", "c"}
+        await made.close()
+
+    monkeypatch.setattr(collection_module, "edge", watched_edge(called))
+    asyncio.run(scenario())
+
+
 def test_a_change_ends_an_index_build_and_the_next_build_has_the_new_vector(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path / "storage", quiet=0.0) as storage:

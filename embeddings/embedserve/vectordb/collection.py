@@ -38,7 +38,7 @@ from typing import Any, TypeVar
 import qdrant_edge as edge
 
 from embedserve.vectordb import hnsw_build
-from embedserve.vectordb.errors import no_collection, no_point
+from embedserve.vectordb.errors import ApiError, no_collection, no_point, of_engine
 from embedserve.vectordb.files import check_space, disk_size, replace_json, sync_files
 from embedserve.vectordb.ids import PointId, plain_id
 from embedserve.vectordb.marks import META, mark, remove, remove_generation
@@ -182,8 +182,14 @@ class Collection:
         live, config = self._generation, self._next
         assert config is not None
         self._save(live)
-        for operation in vector_operations(self.config["params"], config["params"]):
-            live.shard.update(operation)
+        try:
+            for operation in vector_operations(self.config["params"], config["params"]):
+                live.shard.update(operation)
+        except Exception as error:
+            if isinstance(of_engine(error), ApiError):  # refused, and nothing was changed: not to be completed later
+                self._next = None
+                self._save(live)
+            raise
         live.shard.flush()
         self.config, self._next = config, None
         self.space = space_of(config["params"])
