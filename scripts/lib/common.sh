@@ -197,10 +197,12 @@ end_group() { # end_group PID
   kill -KILL -- "-$1" 2>/dev/null
 }
 
-package_in() { # what pip is at, from its log
+package_in() { # what pip or uv is at, from its log
   tail -n 3 "$1" 2>/dev/null | sed -n \
     -e 's/^ *Collecting \([^ ;<>=!~[]*\).*/: \1/p' \
     -e 's/^ *Downloading \([A-Za-z0-9_.]*\)-.* (\(.*\))$/: \1, \2/p' \
+    -e 's/^Downloading \([^ ]*\) (\(.*\))$/: \1, \2/p' \
+    -e 's/^Prepared [0-9]* packages.*/: writing the files/p' \
     -e 's/^ *Processing .*\/\([A-Za-z0-9_.]*\)-.*\.whl$/: \1/p' \
     -e 's/^Installing collected packages.*/: writing the files/p' | tail -n 1
 }

@@ -54,8 +54,9 @@ class Checkout:
         """A .venv that counts as installed."""
         binaries = self.root / ".venv/bin"
         binaries.mkdir(parents=True)
-        # Not a link: python would look for its own venv beside the link.
-        (binaries / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        # Not a link: python would look for its own venv beside the link. uv would install into the tests' own.
+        no_uv = 'case "$1" in */uv_install.py) exit 3 ;; esac'
+        (binaries / "python").write_text(f'#!/bin/sh\n{no_uv}; exec "{sys.executable}" "$@"\n')
         (binaries / "python").chmod(0o755)
         (binaries / "embedserve").write_text(entry)
         (binaries / "embedserve").chmod(0o755)
