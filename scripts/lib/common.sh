@@ -5,6 +5,8 @@ ME=$(printf '%q' "$ROOT/scripts/manage.sh") # as it can be copied into a termina
 RUN="$ROOT/.run" # pid files, logs, the lock: git-ignored
 VENV="$ROOT/.venv"
 export EMBEDSERVE_ROOT="$ROOT"
+# .venv is installed without byte code, so what is imported has to leave some: each start would compile it all again.
+unset PYTHONDONTWRITEBYTECODE
 
 # Ctrl-C ends this script once, whatever it was doing: a service's subshell dies of it and the next does not begin.
 trap 'exit 130' INT
