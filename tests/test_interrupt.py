@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import pytest
 from support.checkpoints import tiny_jina
 from support.embedding_standin import EmbeddingStandIn
 from support.hub import LocalHub
-from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant
+from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant, free_port
 
 SECONDS = 2.0
 NATIVE = """
@@ -30,7 +31,9 @@ hashlib.pbkdf2_hmac("sha256", b"a minute", b"of one call", 200_000_000)
 """
 
 
-def interrupted(command: list[str], after: float, environment: dict[str, str], done: str = "\0") -> str:
+def interrupted(
+    command: list[str], after: float, environment: dict[str, str], done: str = "\0", allowed: tuple[int, ...] = (0, 130)
+) -> str:
     """Run, interrupt `after` seconds, see it end in time; what it said. Commands that were done by then are fine.
     done: what it says at its end."""
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -44,7 +47,7 @@ def interrupted(command: list[str], after: float, environment: dict[str, str], d
         assert took < SECONDS, f"{command} took {took:.1f} s to end after {after:.2f} s:\n{said}"
         # Killed by the signal itself, which a shell calls 130: Python was not up yet, or on its way out.
         outside = process.returncode == -signal.SIGINT and (not said or done in said)
-        assert process.returncode in (0, 130) or outside, said
+        assert process.returncode in allowed or outside, (process.returncode, said)
     else:
         said, _ = process.communicate()
     assert "Traceback" not in said
@@ -75,6 +78,43 @@ def test_native_code_is_not_waited_for() -> None:
 def service() -> Iterator[EmbeddingStandIn]:
     with EmbeddingStandIn() as standin:
         yield standin
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A port where connections are taken and nobody ever answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        yield str(listening.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["search", "where is a port chosen"],
+        ["mcp"],
+        ["warmup"],
+        ["bench", "--seconds", "10"],
+        ["doctor"],
+        ["models", "--check", "all-MiniLM-L6-v2"],
+        ["collections", "list"],
+        ["agent", "status"],
+        ["index", "."],
+        ["serve"],
+        ["qdrant"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_ends_beside_services_that_never_answer(command: list[str], silent: str, tmp_path: Path) -> None:
+    environment = clean_environment(
+        EMBEDDING_PORT=silent, QDRANT_PORT=silent, EMBEDDING_HOME=str(tmp_path), HF_HUB_OFFLINE="1", HOME=str(tmp_path)
+    )
+    if command[0] in ("serve", "qdrant"):  # these listen themselves
+        environment |= {"EMBEDDING_PORT": str(free_port()), "QDRANT_PORT": str(free_port())}
+    for after in moments(2.5, seed=4)[:4]:
+        interrupted([*EMBEDSERVE, *command], after, environment, done="can be served", allowed=(0, 1, 2, 130))
 
 
 @pytest.mark.slow

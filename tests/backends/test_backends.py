@@ -91,24 +91,22 @@ def test_a_long_text_is_one_of_many_query_blocks_apart_from_the_reference_by_rou
 
 
 def test_short_memory_is_reported_as_such(tiny_jina, home, monkeypatch):
+    import onnxruntime
+    import openvino
+    import torch
+
     from embedserve.errors import OutOfMemory
 
     torch_backend = load_backend(tiny_jina, backend="torch", precision="fp32", home=home)
     onnx = load_backend(tiny_jina, backend="onnx", home=home)
-    openvino = load_backend(tiny_jina, backend="openvino", precision="fp32", home=home)
+    ov = load_backend(tiny_jina, backend="openvino", precision="fp32", home=home)
 
     def fail(*args, **kwargs):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
 
-    class Request:
-        infer = fail
-
-    class Session:
-        run = fail
-
-    monkeypatch.setattr(torch_backend, "_embed", fail)
-    monkeypatch.setattr(onnx, "_session", Session())
-    openvino._requests.request = Request()
-    for backend in (torch_backend, onnx, openvino):
+    monkeypatch.setattr(torch.nn.functional, "linear", fail)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", fail)
+    monkeypatch.setattr(openvino.InferRequest, "infer", fail)
+    for backend in (torch_backend, onnx, ov):
         with pytest.raises(OutOfMemory):
             backend.embed([np.array([1, 2], dtype=np.int32)])

@@ -163,17 +163,25 @@ def test_a_file_that_another_process_holds_is_not_set_aside(tmp_path, mode):
 
 def test_what_single_searches_leave_is_written_together_and_close_waits_for_no_company(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module, "_GATHER", 30.0)
+    said: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*given, **named):
+        connection = connect(*given, **named)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
     cache = DiskCache(tmp_path / "c.sqlite", 10**8)
-    stored = []
-    store = cache._store
-    cache._store = lambda pairs: (stored.append(len(pairs)), store(pairs))
+    before = said.count("COMMIT")
     for key in keys(20):
         cache.put_many([key], [b"x" * 32])
     assert cache.flush(10)
-    assert stored == [20]
+    assert said.count("COMMIT") == before + 1
+    assert len([line for line in said if line.startswith("INSERT OR IGNORE INTO vectors")]) == 20
     cache.put_many(keys(1, salt=1), [b"x" * 32])
     cache.close()
-    assert sum(stored) == 21
+    assert said.count("COMMIT") == before + 2
     again = DiskCache(tmp_path / "c.sqlite", 10**8)
     assert len(again.get_many([*keys(20), *keys(1, salt=1)])) == 21
     again.close()

@@ -180,6 +180,34 @@ def test_submodules_are_part_of_a_work_tree_and_nested_work_trees_are_not(tmp_pa
     assert names(walk(str(tmp_path), {"r/a.py"})) == ["r/a.py"]
 
 
+def test_info_exclude_counts_where_git_keeps_it_for_a_linked_work_tree_and_for_a_submodule(tmp_path: Path) -> None:
+    """The common one of all work trees; a submodule's lies under the outer repository's .git/modules."""
+    other, root, linked = tmp_path / "other", tmp_path / "r", tmp_path / "linked"
+    for folder in (other, root):
+        write(folder, "a.py")
+        git(folder, "init", "-q")
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", "x")
+    git(root, "submodule", "--quiet", "add", str(other), "sub")
+    git(root, "worktree", "add", "-q", str(linked))
+    (root / ".git/info/exclude").write_text("private.py\n")
+    (root / ".git/modules/sub/info/exclude").write_text("own.py\n")
+    write(linked, "private.py", "own.py")
+    write(root / "sub", "private.py", "own.py")
+    assert names(walk(str(linked))) == ["a.py", "own.py"]
+    assert names(walk(str(root))) == ["a.py", "sub/a.py", "sub/private.py"]
+    assert wanted(str(linked), {"private.py", "own.py"}) == {"own.py"}
+
+
+def test_a_file_is_taken_back_from_under_a_pattern_that_ends_in_two_stars(tmp_path: Path, judge: str) -> None:
+    """`q/**` ignores what is in q, and not q itself, so `!q/keep.py` counts; under `q/` nothing can be taken back."""
+    write(tmp_path, "q/keep.py", "q/gone.py", "q/deep/gone.py", "p/keep.py")
+    (tmp_path / ".gitignore").write_text("q/**\n!q/keep.py\np/\n!p/keep.py\n")
+    if judge == "git":
+        git(tmp_path, "init", "-q")
+    assert names(walk(str(tmp_path))) == ["q/keep.py"]
+
+
 def test_what_others_wrote_is_left_out_and_counted_even_where_git_lists_it(tmp_path: Path) -> None:
     write(tmp_path, "a.py", "node_modules/p/i.js", "vendor/q/q.go")
     git(tmp_path, "init", "-q")
