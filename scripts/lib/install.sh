@@ -64,7 +64,7 @@ extras_of() {
 
 cost_of() { # SET: what it takes, in words and in MB that must be free
   case $1 in
-    user) echo '0.6 GB of disk, 1 to 3 minutes' 1000 ;;
+    user) echo '0.6 GB of disk, 15 s on a fast network to 3 minutes' 1000 ;;
     torch)
       if [ -n "$(torch_index)" ] || [ "$(uname -s)" != Linux ]; then
         echo '1.5 GB of disk, 2 to 4 minutes' 2000
