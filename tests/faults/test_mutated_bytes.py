@@ -3,6 +3,7 @@
 Seeded, so that a failure can be run again. Mutations of real requests reach further than random bytes do.
 """
 
+import os
 import random
 import time
 
@@ -16,7 +17,7 @@ from embedserve.vectordb.storage import Storage
 from support.live import fake_server
 
 JSON = {"content-type": "application/json"}
-ROUNDS = 60  # a route
+ROUNDS = int(os.environ.get("MUTATIONS", "60"))  # a route; MUTATIONS=5000 takes minutes
 SECONDS = 5.0  # for one answer on a busy machine: a hang is for ever
 
 SERVICE = {

@@ -2,12 +2,14 @@
 
 import os
 import random
+import subprocess
 import threading
 import time
 
 import httpx
 import pytest
 
+from support.processes import EMBEDSERVE, clean_environment, free_port
 from vectordb.conftest import Embedded, embedded_only
 
 pytestmark = embedded_only
@@ -94,6 +96,29 @@ def test_acknowledged_points_survive_20_times_kill_9_during_an_upsert_of_20000(t
 def test_acknowledged_points_survive_kill_9_while_the_index_is_built_and_swapped_in(tmp_path):
     """A threshold so low that a build is always going on; kills meet the copy, the build and the swap."""
     assert run_and_kill(tmp_path, 2000, kills=15, threshold=10, longest=8.0) > 100
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_of_a_start_loses_no_point_and_the_next_start_opens(tmp_path):
+    """Twice in a row as well: what the first killed start had begun is there for the second."""
+    storage = tmp_path / "storage"
+    with Embedded(storage) as server, httpx.Client(base_url=server.url, timeout=30) as http:
+        create(http, threshold=1000)
+        for start in range(0, 3000, 100):
+            http.put(f"{PATH}/points?wait=true", json=batch(start, start)).raise_for_status()
+        server.kill()  # there is something to recover
+    for moment in (0.1, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.8):
+        starting = subprocess.Popen(
+            [*EMBEDSERVE, "qdrant", "--storage", str(storage), "--port", str(free_port())],
+            env=clean_environment(),
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moment)
+        starting.kill()
+        starting.wait()
+    with Embedded(storage) as server, httpx.Client(base_url=server.url, timeout=30) as http:
+        assert stored(http) == {i: i // 100 * 100 for i in range(3000)}
+        assert http.get("/collections").json()["result"]["collections"] == [{"name": "ws-kill"}]
 
 
 @pytest.mark.slow

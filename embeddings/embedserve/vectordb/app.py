@@ -168,16 +168,15 @@ async def _read(request: Request, max_body: int) -> Any:
 
 
 async def _read_json(request: Request, limit: int) -> Any:
-    too_large = ApiError(413, f"Payload error: JSON payload is larger than allowed (limit: {limit} bytes)")
     if int(request.headers.get("content-length", 0)) > limit:
-        raise too_large
+        raise _too_large(limit)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
-                    raise too_large
+                    raise _too_large(limit)
     except TimeoutError:
         raise ApiError(408, f"Timeout: the body did not come within {BODY_SECONDS:.0f} s") from None
     if not body:
@@ -190,6 +189,11 @@ async def _read_json(request: Request, limit: int) -> Any:
         return await run(Kind.READ, partial(big_json.loads, text))
     except orjson.JSONDecodeError as error:
         raise format_error(str(error)) from None
+
+
+def _too_large(limit: int) -> ApiError:
+    # Made where it is raised: a name for it in the frame that raises is a cycle, and keeps the body until a collection.
+    return ApiError(413, f"Payload error: JSON payload is larger than allowed (limit: {limit} bytes)")
 
 
 def _call(request: Request) -> Call:

@@ -214,23 +214,26 @@ def _is_ours(member: tarfile.TarInfo) -> bool:
     return first in (MARK, META, _SHARD) and ".." not in rest and (member.isfile() or member.isdir())
 
 
-def _extract(path: Path, name: str, folder: Path) -> None:
-    foreign = wrong_input(
+def _foreign(path: Path) -> ApiError:
+    return wrong_input(
         f"{path.name} is no snapshot of an embedded Qdrant (those of a full server are not read; "
         "copy the points through the API, for example with qdrant-client's `migrate`)"
     )
+
+
+def _extract(path: Path, name: str, folder: Path) -> None:
     try:
         with tarfile.open(path, "r:") as tar:  # never compressed: a small file would fill the disk
             names = set(tar.getnames())
             if not {MARK, META} <= names or not all(map(_is_ours, tar.getmembers())):
-                raise foreign
+                raise _foreign(path)
             if hasattr(tarfile, "data_filter"):
                 tar.extractall(folder, filter="data")
             else:  # Python before 3.11.4 (Debian 12 has 3.11.2); _is_ours refuses what the filter would refuse
                 tar.extractall(folder)
         meta = orjson.loads((folder / META).read_bytes())
         if set(meta) != {"name", "config", "indexes", "generation"} or not GENERATION.fullmatch(meta["generation"]):
-            raise foreign
+            raise _foreign(path)
     except (tarfile.TarError, OSError, ValueError, TypeError):
-        raise foreign from None
+        raise _foreign(path) from None
     replace_json(folder / META, meta | {"name": name})
