@@ -30,10 +30,12 @@ def bag_of_words(text: str, dimension: int) -> np.ndarray:
 class EmbeddingStandIn:
     """`texts`: every text that was embedded. `answers`: statuses to give to the next requests instead of
     vectors, as (status, headers). `key`: demand this key. `delay`: seconds for each request. `reranker`: POST
-    /v1/rerank gives its score of each document; None: none is served."""
+    /v1/rerank gives its score of each document; None: none is served. `window`: tokens it says that it reads."""
 
-    def __init__(self, dimension: int = 64, model: str = "bag-of-words", key: str | None = None) -> None:
-        self.dimension, self.model, self.key = dimension, model, key
+    def __init__(
+        self, dimension: int = 64, model: str = "bag-of-words", key: str | None = None, window: int = 0
+    ) -> None:
+        self.dimension, self.model, self.key, self.window = dimension, model, key, window
         self.texts: list[str] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.requests = self.running = self.most_running = self.largest = 0
@@ -87,7 +89,8 @@ class EmbeddingStandIn:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                self.answer(200, {"data": [{"id": standin.model}]})
+                entry = {"id": standin.model} | ({"max_tokens": standin.window} if standin.window else {})
+                self.answer(200, {"data": [entry]})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
