@@ -37,16 +37,6 @@ def test_openvino_uses_what_it_was_given(cores):
     assert model.get_property("NUM_STREAMS") * (used // model.get_property("NUM_STREAMS")) == cores
 
 
-@pytest.mark.parametrize("cores", range(2, 65))
-def test_a_stream_of_a_wide_model_has_two_threads_or_more_and_all_cores_are_used(cores):
-    """Regression: on two cores one text of a model of 150 M parameters took 44 ms, and 25 on both."""
-    streams = streams_for(cores, width=768)
-    assert cores // streams >= 2
-    assert streams * (cores // streams) == cores
-    assert streams_for(4, 768) == 2
-    assert streams_for(8, 768) == 4
-
-
 @pytest.mark.parametrize("cores", [11, 13])
 def test_a_prime_number_of_cores_is_not_one_stream(cores):
     assert streams_for(cores) == cores

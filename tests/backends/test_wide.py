@@ -70,13 +70,7 @@ def test_a_server_that_stops_at_once_compiles_nothing(monkeypatch):
 
 @pytest.mark.parametrize(
     ("wide", "limit", "expected"),
-    [
-        ("off", 0, 0),
-        ("on", 0, sys.maxsize),
-        ("auto", 512 << 20, 32 << 20),
-        ("auto", 8 << 30, 512 << 20),
-        ("auto", 1 << 50, 1 << 30),
-    ],
+    [("off", 0, 0), ("on", 0, sys.maxsize), ("auto", 512 << 20, 32 << 20), ("auto", 1 << 50, 256 << 20)],
 )
 def test_the_setting_says_what_the_copy_may_take(monkeypatch, tmp_path, wide, limit, expected):
     monkeypatch.setattr(loading, "usable_memory", lambda _limit: limit)

@@ -29,18 +29,11 @@ from embedserve.models.spec import ModelSpec
 
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
 MOST_STREAMS = 4  # more cores than this share a stream where they can: every stream has its own working memory
-WIDE_LAYERS = 768  # from this width on a stream has two threads; at 384 that costs a scan 20 %
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
 
-def streams_for(threads: int, width: int = 0) -> int:
-    """How many streams share `threads` without a rest: OpenVINO gives each threads // streams, and the rest idles.
-
-    width: of the model's layers. The products of wide ones are large enough for two threads: a stream has at least so
-    many, which costs 2 to 3 % of a scan and takes 0.57 of the time for one text.
-    """
-    if width >= WIDE_LAYERS:
-        return next((n for n in (4, 3, 5, 2, 7) if threads % n == 0 and threads // n >= 2), 1)
+def streams_for(threads: int) -> int:
+    """How many streams share `threads` without a rest: OpenVINO gives each threads // streams, and the rest idles."""
     if threads <= MOST_STREAMS or threads in (11, 13):  # of these primes one stream would be all that is left
         return threads
     return next((n for n in (4, 3, 5, 2, 7) if threads % n == 0), 1)
@@ -57,9 +50,7 @@ class OpenVinoBackend:
     def __init__(self, artefact: Artefact, spec: ModelSpec, *, threads: int, why: str, wide: bool = False) -> None:
         import openvino
 
-        self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
-        # int8 products are done in half the time, and waiting for each other would cost a scan 13 %
-        streams = streams_for(threads, spec.encoder.width if spec.encoder and artefact.precision != "int8" else 0)
+        streams = streams_for(threads)
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if computes_bf16() and artefact.precision != "fp32" else "f32",
             "INFERENCE_NUM_THREADS": threads,
@@ -82,6 +73,7 @@ class OpenVinoBackend:
             )
         self._wide = WideModel(lambda: compiled(1)) if wide and streams > 1 else None
         self._inputs = [i.get_any_name() for i in self._model.inputs]
+        self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()
         self._buffers = Buffers(self._free)
         self.info = BackendInfo(

@@ -18,7 +18,7 @@ from embedserve.models import prompts
 from embedserve.models.spec import ModelSource, ModelSpec
 from embedserve.settings import Settings
 
-_WIDE_AT_MOST = 1 << 30
+_WIDE_AT_MOST = 256 * 1024 * 1024
 _DISTRIBUTIONS = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 
 
