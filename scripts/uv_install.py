@@ -73,10 +73,11 @@ def main(folder: str, *arguments: str) -> int:
         return 3
     uv = Path(folder) / "bin/uv"
     if not uv.exists():
-        get = ["install", "-q", "--no-compile", "--no-deps", "--target", folder, "-c", str(CONSTRAINTS), "uv"]
+        get = ["install", "-q", "--retries", "1", "--no-compile", "--no-deps", "--target", folder]  # pip tries again
+        get += ["-c", str(CONSTRAINTS), "uv"]
         if code := subprocess.run([*pip, *get]).returncode:
             return code
-    # No Python but the one that runs this, and no other than pip's settings where pip has some.
+    # uv fetches no Python of its own: the packages are for the one that runs this.
     environment = {**os.environ, **variables, "UV_PYTHON_DOWNLOADS": "never"}
     return subprocess.run(
         [str(uv), "pip", "install", "--python", sys.executable, *arguments], env=environment
@@ -84,4 +85,6 @@ def main(folder: str, *arguments: str) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(f"say where uv goes and what is installed: {(__doc__ or '').splitlines()[0]}")
     sys.exit(main(*sys.argv[1:]))
