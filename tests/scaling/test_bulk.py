@@ -26,7 +26,7 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
 LIBRARY = Path(os.__file__).parent
-PACKAGES = ("asyncio", "json", "http")  # real code: of Python's own library
+PACKAGES = ("logging", "json", "http")  # real code: of Python's own library
 
 
 @pytest.fixture(scope="module")

@@ -32,10 +32,12 @@ def readme_block(marker: str) -> str:
 
 @dataclass
 class Reader:
-    """Somebody who types what README.md says. `home`: a folder for what belongs to other programs."""
+    """Somebody who types what README.md says. `home`: a folder for what belongs to other programs. `chosen`: what of
+    this checkout is indexed."""
 
     environment: dict[str, str]
     home: Path
+    chosen: str = ""
 
     def run(self, *command: str, **env: str) -> str:
         done = subprocess.run(
@@ -57,6 +59,12 @@ class Reader:
 
 def _as_written(reader: Reader, code: str) -> str:
     return reader.sh(code)
+
+
+def _index(reader: Reader, code: str) -> str:
+    indexing = "scripts/manage.sh index ."
+    assert code.startswith(indexing + "\n")
+    return reader.sh(code.replace(indexing, f"{indexing} --include '{reader.chosen}'") if reader.chosen else code)
 
 
 def _curl(reader: Reader, code: str) -> str:
@@ -190,7 +198,7 @@ Run = Callable[[Reader, str], str]
 # Words of a block -> how it is run. On the journey, in the page's order, with both services up.
 JOURNEY: dict[str, Run] = {
     "scripts/manage.sh start": _as_written,
-    "scripts/manage.sh index .": _as_written,
+    "scripts/manage.sh index .": _index,
     "scripts/manage.sh models": _as_written,
     '-d \'{"model": "all-MiniLM-L6-v2"': _curl,
     "OpenAI(base_url=": _openai,
@@ -223,9 +231,9 @@ NOT_RUN = {
 }
 
 
-def run_readme(environment: dict[str, str], home: Path) -> str:
+def run_readme(environment: dict[str, str], home: Path, chosen: str = "") -> str:
     """What the blocks printed."""
-    reader = Reader(environment, home)
+    reader = Reader(environment, home, chosen)
     wanted = JOURNEY | (NATIVELY if environment["EMBEDSERVE_RUNTIME"] == "native" else {})
     page = [code for _, code in blocks((ROOT / "README.md").read_text())]
     order = sorted(wanted, key=lambda marker: next(i for i, code in enumerate(page) if marker in code))

@@ -184,10 +184,11 @@ class Served:
     def __call__(self, case: Case, value: Any) -> httpx.Response:
         if self.changed:
             self._refresh()
-        self.changed = is_write(case.method.upper(), case.path.replace("collection_name", "name"))
         made = (case.method, case.path) == ("put", "/collections/{collection_name}")
         path = case.path.format(collection_name="made" if made else "there", vector_name="v")
         answer = self.http.request(case.method, path, json=case.body(value))
+        writes = is_write(case.method.upper(), case.path.replace("collection_name", "name"))
+        self.changed = writes and answer.status_code < 400  # what is refused changes nothing
         assert answer.status_code < 500 or answer.status_code == 501, (case.component, case.body(value), answer.text)
         return answer
 

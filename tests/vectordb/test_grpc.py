@@ -15,6 +15,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client import grpc as pb
 from qdrant_client.http.exceptions import UnexpectedResponse
 
+from support.processes import free_port
 from vectordb.conftest import Embedded, over_grpc
 from vectordb.congruence import INDEXES, Pair, check_queries, check_reads, check_updates, plain, same
 from vectordb.test_command import refused
@@ -357,11 +358,21 @@ def test_health_answers_while_a_large_upsert_is_worked_on(client, rest, channel)
     client.delete_collection("large")
 
 
+def take_above_a_free_one(taken: socket.socket) -> int:
+    """The port that `taken` listens on; nothing listens on the one below it."""
+    while True:
+        below = free_port()
+        try:
+            taken.bind(("127.0.0.1", below + 1))
+        except OSError:
+            continue
+        taken.listen()
+        return below + 1
+
+
 def test_a_port_that_was_asked_for_and_is_taken_is_refused_and_the_usual_one_only_said(tmp_path):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+        port = take_above_a_free_one(taken)
         code, message = refused("--port", "0", "--storage", str(tmp_path / "a"), "--grpc-port", str(port))
         assert code == 2
         assert f"cannot listen on 127.0.0.1:{port} for gRPC" in message
