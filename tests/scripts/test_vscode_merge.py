@@ -1,6 +1,8 @@
 """manage.sh vscode: our tasks and hotkeys in the user's own files, and out of them again."""
 
 import ast
+import contextlib
+import io
 import json
 import os
 import pty
@@ -50,10 +52,23 @@ TASKS = """\
 """
 
 
-def run(folder, *words, env=None, stdin=subprocess.DEVNULL, python=sys.executable):
-    command = [python, str(SCRIPTS / "vscode_merge.py"), *words]
+def run(folder, *words, **process):
+    """The command; a process of its own, whose start takes longer than its work, only where it is asked for."""
     if folder is not None:
-        command += ["--user-dir", str(folder)]
+        words += ("--user-dir", str(folder))
+    if process:
+        return run_process(*words, **process)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = vscode_merge.main(list(words))
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def run_process(*words, env=None, stdin=subprocess.DEVNULL, python=sys.executable):
+    command = [python, str(SCRIPTS / "vscode_merge.py"), *words]
     return subprocess.run(command, capture_output=True, text=True, stdin=stdin, env={**os.environ, **(env or {})})
 
 
