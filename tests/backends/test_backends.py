@@ -4,12 +4,15 @@ Tolerances are cosines to torch fp32. Batch equals single: to the last bit in Op
 another's padding; to rounding elsewhere.
 """
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from embedserve.backends import convert
 from embedserve.backends.select import load_backend
 from embedserve.machine import cpu
 from support.mapped import resident_bytes
@@ -80,6 +83,29 @@ def test_the_weights_file_leaves_memory_once_openvino_has_packed_it(minilm, mini
     (file,) = Path(home).glob("artefacts/all-MiniLM-L6-v2/*-fp32-openvino*/model.bin")
     assert resident_bytes(file) < file.stat().st_size / 2  # the word table is half of it, and few of its pages are read
     backend.close()
+
+
+@native_bf16
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status of Linux")
+def test_weights_in_half_precision_are_in_memory_once_as_packed(minilm, home):
+    """Not a second time as they were before they were packed, nor the word table in float32."""
+    artefact = convert.artefact(minilm, "bf16", home)
+    code = f"""
+from pathlib import Path
+from embedserve.backends import convert
+from embedserve.backends.select import load_backend
+from embedserve.models.sources import resolve
+from support.memory import status_mib
+import openvino
+openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+before = status_mib("RssAnon")
+home = Path({str(home)!r})
+backend = load_backend(resolve("all-MiniLM-L6-v2", home=home), backend="openvino", precision="bf16", home=home)
+print(status_mib("RssAnon") - before)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # `support`
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1.8 * artefact.size / 2**20
 
 
 def test_a_long_text_is_one_of_many_query_blocks_apart_from_the_reference_by_rounding_only(tiny_jina, home):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import openvino
 import pytest
 
 from embedserve.backends import convert, openvino_ops
@@ -74,3 +75,15 @@ def test_where_the_export_is_not_the_model_torch_serves_and_says_why(tiny_jina, 
     assert "the export to OpenVINO failed (the export of tiny is not the model" in info.why  # /v1/models shows it
     with pytest.raises(ArtefactError, match="is not the model"):
         load_backend(tiny_jina, backend="openvino", home=tmp_path)
+
+
+def test_weights_in_half_precision_are_marked_as_compressed(modernbert, tmp_path):
+    """Without the library's mark its CPU plugin holds each of them in float32."""
+    convert.convert(modernbert, "bf16", tmp_path)
+    operations = openvino.Core().read_model(tmp_path / "model.xml").get_ops()
+    halves = [
+        op for op in operations if op.get_type_name() == "Constant" and op.get_element_type() == openvino.Type.f16
+    ]
+    assert len(halves) > 10
+    readers = [reader.get_node() for half in halves for reader in half.output(0).get_target_inputs()]
+    assert all("decompression_0" in reader.get_rt_info() for reader in readers)

@@ -9,10 +9,15 @@ from pathlib import Path
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+def status_mib(name: str) -> int:
+    """A figure of /proc/self/status in MiB: RssAnon is what is in no file."""
+    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
+    return int(line.split()[1]) // 1024
+
+
 def peak_mib() -> int:
     """Largest resident memory of this program since its start, or since `forget_peak`, in MiB."""
-    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) // 1024
+    return status_mib("VmHWM")
 
 
 def forget_peak() -> int:

@@ -89,9 +89,8 @@ def _openvino(source: ModelSource, parameters: Parameters, target: Path, half: b
 
     from embedserve.backends import openvino_ops
 
-    built = openvino_ops.build(source.spec, parameters, half=half)
     try:
-        openvino.save_model(built, target, compress_to_fp16=False)
+        openvino_ops.save(openvino_ops.build(source.spec, parameters), target, half=half)
     except RuntimeError as error:
         if "iostream" not in str(error):  # all that the library says of a write that was refused
             raise

@@ -29,6 +29,7 @@ from embedserve.models.spec import ModelSpec
 
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
 MOST_STREAMS = 4  # more cores than this share a stream where they can: every stream has its own working memory
+_FEW = [np.zeros(8, dtype=np.int32)]
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
 
@@ -60,9 +61,7 @@ class OpenVinoBackend:
         core = openvino.Core()
 
         def compiled(streams: int) -> Any:
-            model = core.compile_model(artefact.model, "CPU", options | {"NUM_STREAMS": streams})
-            drop_mapped(artefact.model.with_suffix(".bin"))  # the plugin has packed the weights into its own memory
-            return model
+            return core.compile_model(artefact.model, "CPU", options | {"NUM_STREAMS": streams})
 
         self._model = compiled(streams)
         computed = self._model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -71,7 +70,8 @@ class OpenVinoBackend:
                 f"OpenVINO computes {computed} on this machine instead of {options['INFERENCE_PRECISION_HINT']}: set "
                 "EMBEDDING_PRECISION=fp32"
             )
-        self._wide = WideModel(lambda: compiled(1)) if wide and streams > 1 else None
+        self._wide = WideModel(lambda: self._used(compiled(1))) if wide and streams > 1 else None
+        self._weights = artefact.model.with_suffix(".bin")
         self._inputs = [i.get_any_name() for i in self._model.inputs]
         self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()
@@ -87,7 +87,8 @@ class OpenVinoBackend:
             packed=True,
             artefact=artefact.info,
         )
-        self.embed([np.zeros(8, dtype=np.int32)])  # compiles what can be; a wrong file fails here
+        self.embed(_FEW)  # a wrong file fails here
+        drop_mapped(self._weights)  # the weights were packed for the plugin's kernels
 
     def embed(self, sequences: Sequence[TokenIds]) -> Vectors:
         return self._infer(self._model, "request", sequences)
@@ -96,6 +97,17 @@ class OpenVinoBackend:
         wide = self._wide.get() if self._wide is not None else None
         return self.embed(sequences) if wide is None else self._infer(wide, "wide_request", sequences)
 
+    def _used(self, model: Any) -> Any:
+        """The compiled model after an inference, which packs its weights."""
+        self._run(model.create_infer_request(), _FEW)
+        drop_mapped(self._weights)
+        return model
+
+    def _run(self, request: Any, sequences: Sequence[TokenIds]) -> Vectors:
+        feed = pack(sequences)
+        results = request.infer({name: feed[name] for name in self._inputs}, share_inputs=True, share_outputs=True)
+        return np.array(results[0], dtype=np.float32, order="C")
+
     def _infer(self, model: Any, name: str, sequences: Sequence[TokenIds]) -> Vectors:
         with self._buffers.in_use(self.activation_bytes(len(sequences), max(map(len, sequences)))):
             request = getattr(self._requests, name, None)  # one a thread and model
@@ -103,10 +115,7 @@ class OpenVinoBackend:
                 request = model.create_infer_request()
                 setattr(self._requests, name, request)
             try:
-                feed = pack(sequences)
-                inputs = {name: feed[name] for name in self._inputs}
-                results = request.infer(inputs, share_inputs=True, share_outputs=True)
-                return np.array(results[0], dtype=np.float32, order="C")
+                return self._run(request, sequences)
             except MemoryError as error:
                 raise OutOfMemory(f"no memory for {len(sequences)} texts") from error
             except RuntimeError as error:
@@ -125,6 +134,7 @@ class OpenVinoBackend:
         self._model.release_memory()
         if self._wide is not None:
             self._wide.release_memory()
+        drop_mapped(self._weights)  # other shapes are packed for other kernels
 
     def close(self) -> None:
         self._requests = threading.local()

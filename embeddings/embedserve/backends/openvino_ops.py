@@ -7,6 +7,7 @@ hidden states of rank 3, (1, tokens, width), let norms and activations join the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,22 @@ INPUTS: dict[str, tuple[Type, int]] = {
 }
 
 
-def build(spec: ModelSpec, parameters: Mapping[str, Array], *, half: bool) -> Model:
-    """The packed model: those of INPUTS that it needs -> (n, dimension) float32. half: weights are kept in float16."""
-    ops = OpenVinoOps(parameters, half)
+def build(spec: ModelSpec, parameters: Mapping[str, Array]) -> Model:
+    """The packed model: those of INPUTS that it needs -> (n, dimension) float32."""
+    ops = OpenVinoOps(parameters)
     result = opset13.result(vectors(ops, spec))
     return Model([result], list(ops.inputs.values()), spec.id)
 
 
+def save(model: Model, target: Path, *, half: bool) -> None:
+    """Write the .xml and the .bin. half: in float16, which the library marks as compressed: its CPU plugin then packs
+    weights for bf16 straight from the mapped file. A float16 constant that we convert ourselves it holds in float32."""
+    openvino.save_model(model, target, compress_to_fp16=half)
+
+
 class OpenVinoOps(Ops):
-    def __init__(self, parameters: Mapping[str, Array], half: bool) -> None:
-        self._parameters, self._half = parameters, half
+    def __init__(self, parameters: Mapping[str, Array]) -> None:
+        self._parameters = parameters
         self._known: dict[str, A] = {}
         self.inputs: dict[str, A] = {}
 
@@ -62,16 +69,8 @@ class OpenVinoOps(Ops):
 
     def parameter(self, name: str) -> A:
         if name not in self._known:
-            values = np.ascontiguousarray(self._parameters[name])
-            self._known[name] = self._weight(values, name) if values.ndim == 2 else opset13.constant(values, name=name)
+            self._known[name] = opset13.constant(np.ascontiguousarray(self._parameters[name]), name=name)
         return self._known[name]
-
-    def _weight(self, values: Array, name: str) -> A:
-        if not self._half:
-            return opset13.constant(values, name=name)
-        bounds = np.finfo(np.float16)
-        constant = opset13.constant(values.clip(bounds.min, bounds.max).astype(np.float16), name=name)
-        return opset13.convert(constant, Type.f32)
 
     def constant(self, name: str, values: npt.NDArray[Any]) -> A:
         if name not in self._known:

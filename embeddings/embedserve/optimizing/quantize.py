@@ -34,6 +34,8 @@ def quantize(
         raise MissingExtra("int8 quantisation", "optimize") from None
     import openvino
 
+    from embedserve.backends import openvino_ops
+
     nncf.set_log_level(logging.ERROR)
 
     def feed(sequence: TokenIds) -> Feed:
@@ -50,13 +52,13 @@ def quantize(
             preset=nncf.QuantizationPreset.MIXED,
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(ids),
-            ignored_scope=nncf.IgnoredScope(names=attention_products(model)),
+            ignored_scope=nncf.IgnoredScope(names=attention_products(model) + tables(model)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.ENABLE if saturates else None,
                 smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=ALPHA),
             ),
         )
-    openvino.save_model(quantised, folder / artefacts.OPENVINO_FILES[0], compress_to_fp16=False)
+    openvino_ops.save(quantised, folder / artefacts.OPENVINO_FILES[0], half=True)
     return str(nncf.__version__)
 
 
@@ -71,3 +73,14 @@ def attention_products(model: object) -> list[str]:
         ):
             names.append(operation.get_friendly_name())
     return names
+
+
+def tables(model: object) -> list[str]:
+    """Names of the operations that look rows of weights up (token embeddings): in int8 nothing of theirs is faster, and
+    the CPU plugin would hold the whole table in float32."""
+    return [
+        operation.get_friendly_name()
+        for operation in model.get_ops()  # type: ignore[attr-defined]
+        if operation.get_type_name() == "Gather"
+        and operation.input(0).get_source_output().get_node().get_type_name() in ("Constant", "Convert")
+    ]
