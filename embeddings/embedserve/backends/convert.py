@@ -89,8 +89,11 @@ def _openvino(source: ModelSource, parameters: Parameters, target: Path, half: b
 
     from embedserve.backends import openvino_ops
 
+    built = openvino_ops.build(source.spec, parameters)
     try:
-        openvino_ops.save(openvino_ops.build(source.spec, parameters), target, half=half)
+        # It marks what it compresses, and its CPU plugin packs that for bf16 straight from the mapped file. A float16
+        # constant that the graph converts by itself it would hold in float32.
+        openvino.save_model(built, target, compress_to_fp16=half)
     except RuntimeError as error:
         if "iostream" not in str(error):  # all that the library says of a write that was refused
             raise

@@ -7,7 +7,6 @@ hidden states of rank 3, (1, tokens, width), let norms and activations join the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,12 +38,6 @@ def build(spec: ModelSpec, parameters: Mapping[str, Array]) -> Model:
     ops = OpenVinoOps(parameters)
     result = opset13.result(vectors(ops, spec))
     return Model([result], list(ops.inputs.values()), spec.id)
-
-
-def save(model: Model, target: Path, *, half: bool) -> None:
-    """Write the .xml and the .bin. half: in float16, which the library marks as compressed: its CPU plugin then packs
-    weights for bf16 straight from the mapped file. A float16 constant that we convert ourselves it holds in float32."""
-    openvino.save_model(model, target, compress_to_fp16=half)
 
 
 class OpenVinoOps(Ops):

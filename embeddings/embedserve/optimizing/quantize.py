@@ -34,8 +34,6 @@ def quantize(
         raise MissingExtra("int8 quantisation", "optimize") from None
     import openvino
 
-    from embedserve.backends import openvino_ops
-
     nncf.set_log_level(logging.ERROR)
 
     def feed(sequence: TokenIds) -> Feed:
@@ -58,7 +56,7 @@ def quantize(
                 smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=ALPHA),
             ),
         )
-    openvino_ops.save(quantised, folder / artefacts.OPENVINO_FILES[0], half=True)
+    openvino.save_model(quantised, folder / artefacts.OPENVINO_FILES[0], compress_to_fp16=False)
     return str(nncf.__version__)
 
 
