@@ -26,8 +26,9 @@ def test_every_token_is_gathered_into_its_own_place_and_back(sizes):
 @given(lengths)
 def test_shapes_are_rounded_up_so_that_few_are_distinct(sizes):
     feed = pack([np.ones(n, dtype=np.int32) for n in sizes])
-    assert feed["ids"].shape[0] == round_up(sum(sizes))
-    assert feed["mask"].shape[1] == round_up(max(sizes))
+    alone = len(sizes) == 1
+    assert feed["ids"].shape[0] == round_up(sum(sizes), alone=alone)
+    assert feed["mask"].shape[1] == round_up(max(sizes), alone=alone)
     assert feed["mask"].sum() == sum(sizes)
 
 
@@ -45,3 +46,9 @@ def test_few_sizes_are_left_and_little_is_wasted():
     assert len(sizes) < 150
     assert all(0 <= round_up(n) - n < max(STEP, n / 8 if n <= 512 else n / 16) for n in range(1, 8193))
     assert {round_up(n) for n in sizes} == sizes
+
+
+def test_a_short_text_alone_is_filled_up_with_less():
+    sizes = {round_up(n, alone=True) for n in range(1, 8193)}
+    assert sizes == {8, 24, 40, 56} | {round_up(n) for n in range(1, 8193)}
+    assert all(round_up(n, alone=True) - n < 8 for n in range(1, 65))

@@ -21,13 +21,17 @@ from embedserve.backends.base import TokenIds
 from embedserve.models.tokenizer import ID, PROMPT, SECOND
 
 STEP = 16  # small sizes are rounded up to a multiple of this
+ALONE_STEP, ALONE_UP_TO = 8, 64  # tokens of a text by itself, a search: of 22 tokens 16s make 32, a third more work
 
 
 Feed = dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]
 
 
-def round_up(size: int) -> int:
-    """The next size that batches may have: 16, 32, ... 512, 544, ... 2048, 2112, ... 4096, 4224, ..."""
+def round_up(size: int, *, alone: bool = False) -> int:
+    """The next size that batches may have: 16, 32, ... 512, 544, ... 2048, 2112, ... 4096, 4224, ... alone: one text
+    may have 8, 16, 24, ... 64 too."""
+    if alone and size <= ALONE_UP_TO:
+        return -(-size // ALONE_STEP) * ALONE_STEP
     step = STEP if size <= 32 * STEP else max(2 * STEP, (1 << (size - 1).bit_length()) >> 6)
     return -(-size // step) * step
 
@@ -41,7 +45,8 @@ def pack(sequences: Sequence[TokenIds], *, rounded: bool = True) -> Feed:
     """
     lengths = np.array([len(s) for s in sequences])
     total, longest = int(lengths.sum()), int(lengths.max())
-    padded, width = (round_up(total), round_up(longest)) if rounded else (total, longest)
+    alone = len(sequences) == 1
+    padded, width = (round_up(size, alone=alone) if rounded else size for size in (total, longest))
     columns = np.arange(width, dtype=np.int32)
     real = columns[None, :] < lengths[:, None]
     starts = (np.cumsum(lengths) - lengths).astype(np.int32)
