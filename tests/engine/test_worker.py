@@ -57,6 +57,13 @@ def test_a_batch_is_shorter_for_a_while_after_a_search():
     assert one.budget().tokens == pytest.approx(min(2000 / SEARCHING_SECONDS * TARGET_SECONDS, BEST), abs=1)
 
 
+def test_a_slow_models_batch_may_be_half_as_long_while_somebody_searches():
+    one = idle_worker()
+    one.tokens_per_second = 1
+    one.backlog.last_small = time.monotonic()
+    assert one.budget().tokens == LEAST / 2
+
+
 @pytest.mark.parametrize(("cap", "texts"), [(5, 5), (64, 32)])
 def test_texts_are_bounded_by_the_governor_and_by_the_backend(cap, texts):
     assert idle_worker(max_texts=cap).budget().texts == texts

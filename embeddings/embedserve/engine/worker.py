@@ -30,7 +30,8 @@ SEARCHING_SECONDS = 0.15  # ... but while somebody searches, each search waits f
 SEARCHING_FOR = 10.0  # seconds after the last small request
 STALLED_SECONDS = 120.0
 RELEASE_SECONDS = 3.0  # more than a backend waits for its running batches
-_LEAST_TOKENS = 256
+_LEAST_TOKENS = 256  # of a batch's budget: fewer are inefficient...
+_LEAST_SEARCHING = 128  # ... and many of a slow model are longer than SEARCHING_SECONDS
 
 
 class Abandoned(Exception):
@@ -97,11 +98,11 @@ class Worker:
         """The bounds of the next micro-batch, from measured speed and memory."""
         limits = self.governor.limits()
         searching = time.monotonic() - self.backlog.last_small < SEARCHING_FOR
-        target = SEARCHING_SECONDS if searching else TARGET_SECONDS
+        target, least = (SEARCHING_SECONDS, _LEAST_SEARCHING) if searching else (TARGET_SECONDS, _LEAST_TOKENS)
         by_speed = int(self.tokens_per_second * target) if self.tokens_per_second else self._best_tokens
         estimate = self.backend.activation_bytes
         return Budget(
-            tokens=min(max(by_speed, _LEAST_TOKENS), self._best_tokens),
+            tokens=min(max(by_speed, least), self._best_tokens),
             texts=limits.texts(self._best_texts),
             worth=self._worth,
             packed=self.backend.info.packed,
