@@ -5,8 +5,10 @@ Judged by the texts of the chunks, over every grammar, on whole, generated and m
 
 from __future__ import annotations
 
+import math
 import random
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +21,8 @@ from embedserve.indexing import chunk as chunk_module
 from embedserve.indexing.chunk import Cut, chunk_text
 from embedserve.indexing.cut import Part
 from embedserve.indexing.languages import LANGUAGES, Language, language_of
-from embedserve.indexing.syntax import TooSlow
-from embedserve.indexing.text import MAX_CHARS, Lines
+from embedserve.indexing.syntax import Outline, TooSlow
+from embedserve.indexing.text import MAX_CHARS, Breaks, Lines
 
 PHRASES = """
 def name(value): | class Name: |   return value | fn add(a: i32) -> i32 {
@@ -145,8 +147,8 @@ def test_what_a_faulty_cutter_loses_is_cut_by_paragraphs_and_said(monkeypatch: p
     language = language_of("a.py")
     assert language is not None
 
-    def faulty(lines: Lines, outline: object, root: object) -> list[Part]:
-        parts = real(lines, outline, root)  # type: ignore[arg-type]
+    def faulty(lines: Lines, outline: object, root: object, deadline: float = math.inf) -> list[Part]:
+        parts = real(lines, outline, root, deadline)  # type: ignore[arg-type]
         return parts if outline is None else parts[1:]
 
     monkeypatch.setattr(chunk_module, "cut", faulty)
@@ -160,9 +162,24 @@ def test_a_file_that_takes_too_long_to_parse_is_cut_by_paragraphs(monkeypatch: p
     assert language is not None
     monkeypatch.setattr(chunk_module, "SECONDS_A_FILE", -1.0)
     with pytest.raises(TooSlow):
-        chunk_module._outline(Lines("x = 1\n" * 100_000), language)
+        chunk_module._outline(Lines("x = 1\n" * 100_000), language, time.monotonic() - 1)
     cut = assert_law("x = 1\n" * 100_000, language)
-    assert cut.fallback.startswith("not parsed within")
+    assert cut.fallback.startswith("not parsed and cut within")
+
+
+def test_cutting_what_was_parsed_has_the_same_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    language = language_of("a.py")
+    assert language is not None
+    monkeypatch.setattr(chunk_module, "SECONDS_A_FILE", 0.5)
+    breaks = Outline.breaks
+
+    def slow(outline: Outline, lines: Lines, first: int, last: int) -> Breaks:
+        time.sleep(0.6)
+        return breaks(outline, lines, first, last)
+
+    monkeypatch.setattr(Outline, "breaks", slow)
+    cut = assert_law("x = 1\n" * 1000, language)
+    assert cut.fallback.startswith("not parsed and cut within")
 
 
 def test_chunks_fit_the_models_window_and_parts_keep_the_signature() -> None:

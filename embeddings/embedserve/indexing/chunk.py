@@ -118,12 +118,13 @@ def chunk_text(path: str, text: str, language: Language, window: int = 0, genera
     """Cut one file. `window`: tokens that the model reads of a text, 0 for unknown."""
     lines = Lines(text, window)
     done = Cut()
+    deadline = _deadline()
     root, outline = Definition("file", (), 0, 0, 0, len(lines) - 1), None
     try:
-        root, outline = _outline(lines, language)
-        parts = cut(lines, outline, root)
+        root, outline = _outline(lines, language, deadline)
+        parts = cut(lines, outline, root, deadline)
     except TooSlow:
-        done.fallback = f"not parsed within {SECONDS_A_FILE:.0f} s"
+        done.fallback = f"not parsed and cut within {SECONDS_A_FILE:.0f} s"
     except (RecursionError, ValueError, IndexError, AttributeError, KeyError, AssertionError) as error:
         done.fallback = f"{type(error).__name__} while it was parsed"
     else:
@@ -138,18 +139,21 @@ def chunk_text(path: str, text: str, language: Language, window: int = 0, genera
 def definitions_of(text: str, language: Language) -> Definition:
     """The file as a definition whose `inner` are what it defines, nested (rows count from 0)."""
     try:
-        return _outline(Lines(text), language)[0]
+        return _outline(Lines(text), language, _deadline())[0]
     except TooSlow:
         return Definition("file", (), 0, 0, 0, 0)
 
 
-def _outline(lines: Lines, language: Language) -> tuple[Definition, Outline | None]:
+def _deadline() -> float:
+    return time.monotonic() + SECONDS_A_FILE
+
+
+def _outline(lines: Lines, language: Language, deadline: float) -> tuple[Definition, Outline | None]:
     if language.name == "markdown":
         return read_sections(lines), None
     parser = parser_for(language)
     if parser is None:
         return Definition("file", (), 0, 0, 0, len(lines) - 1), None
-    deadline = time.monotonic() + SECONDS_A_FILE
     source = lines.joined.encode("utf-8", "replace")
     try:
         # The callback is asked only where the source is read through a function.

@@ -8,10 +8,12 @@ too small to say anything joins a neighbour.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from embedserve.indexing.syntax import Definition, Outline
+from embedserve.indexing.syntax import Definition, Outline, TooSlow
 from embedserve.indexing.text import MAX_CHARS, MIN_CHARS, Breaks, Lines, Span, paragraph_breaks, split
 
 SMALL_MAY_ADD = 2 * MIN_CHARS / MAX_CHARS  # a part may grow over its bound by small neighbours, one at each end
@@ -33,10 +35,10 @@ class Part:
         return (self.first, self.last)
 
 
-def cut(lines: Lines, outline: Outline | None, root: Definition) -> list[Part]:
+def cut(lines: Lines, outline: Outline | None, root: Definition, deadline: float = math.inf) -> list[Part]:
     """Parts in file order; every line that is not blank is in exactly one. Without an `outline` the places to cut at
-    are paragraphs."""
-    cutter = _Cutter(lines, outline)
+    are paragraphs. Raises TooSlow after `deadline` (time.monotonic())."""
+    cutter = _Cutter(lines, outline, deadline)
     licence = licence_rows(lines)
     parts = [Part(*span, root, kind="licence") for span in split(lines, (0, licence), paragraph_breaks(lines))]
     parts += cutter.inside(root, licence + 1)
@@ -45,8 +47,8 @@ def cut(lines: Lines, outline: Outline | None, root: Definition) -> list[Part]:
 
 
 class _Cutter:
-    def __init__(self, lines: Lines, outline: Outline | None) -> None:
-        self.lines, self.outline = lines, outline
+    def __init__(self, lines: Lines, outline: Outline | None, deadline: float) -> None:
+        self.lines, self.outline, self.deadline = lines, outline, deadline
         self._paragraphs = paragraph_breaks(lines)
 
     def inside(self, owner: Definition, first: int) -> Iterator[Part]:
@@ -73,6 +75,8 @@ class _Cutter:
         reserved = len(owner.signature(self.lines)) / 3
         for start, end in split(self.lines, span, self._breaks(span), reserved):
             yield Part(start, end, owner)
+            if time.monotonic() > self.deadline:
+                raise TooSlow
 
     def _breaks(self, span: Span) -> Breaks:
         return self.outline.breaks(self.lines, *span) if self.outline else self._paragraphs
