@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-import openvino
 from bare_backend import Bare
 
 from embedserve.backends import convert
@@ -24,6 +23,8 @@ from embedserve.settings import load_settings
 
 def shares(model: str, precision: str, batches: int) -> tuple[Counter[str], float]:
     """Microseconds by kind of operation, and all of them in seconds a batch."""
+    import openvino  # after our package, which keeps it from reporting to its makers
+
     home = load_settings().home
     source = sources.resolve(model, home=home)
     artefact = find(source, precision, home) or convert.artefact(source, precision, home)
