@@ -207,6 +207,7 @@ def test_the_full_shape_has_the_published_number_of_parameters():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
 def test_8192_tokens_of_the_full_shape_fit_in_modest_memory(tmp_path):
     """Peak memory of the process, weights included; the ALiBi table of 8,192 alone would be 3.2 GB. Two layers of the
     twelve, as one follows the other in the same memory: the others' weights are taken off the bound."""

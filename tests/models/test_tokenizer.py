@@ -113,6 +113,7 @@ def test_few_texts_need_no_other_thread_and_have_the_ids_of_a_batch(tokenizer, t
     assert not rust.encode_batch_fast.called
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
 @pytest.mark.parametrize("unit", ["a b ", *(pytest.param(unit, marks=pytest.mark.slow) for unit in ("a", "世", "🙂"))])
 def test_a_text_of_32_mib_neither_takes_long_nor_much_memory(tokenizer, unit):
     """The library alone would keep hundreds of bytes for each of millions of tokens."""

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import openvino
 import pytest
 
 from embedserve.backends import artefacts
@@ -116,6 +117,22 @@ def test_an_int8_cross_encoder_is_judged_by_its_scores(cross_encoder_source, tmp
     assert 0.99 < notes["score_correlation"] < 1  # int8 did something, and little
 
 
+def tables_in_int8(model):
+    """Names of look-ups in tables of int8: OpenVINO would hold each table in float32."""
+    found = []
+    for operation in openvino.Core().read_model(model).get_ops():
+        if operation.get_type_name() == "Gather":
+            source = operation.input(0).get_source_output().get_node()
+            while source.get_type_name() in ("Convert", "Multiply", "Subtract"):
+                source = source.input(0).get_source_output().get_node()
+            if source.get_type_name() == "Constant" and source.get_element_type() in (
+                openvino.Type.i8,
+                openvino.Type.u8,
+            ):
+                found.append(operation.get_friendly_name())
+    return found
+
+
 @pytest.mark.slow
 def test_optimize_installs_a_judged_model_and_refuses_a_worse_one(minilm, home, monkeypatch):
     command = [
@@ -137,6 +154,7 @@ def test_optimize_installs_a_judged_model_and_refuses_a_worse_one(minilm, home, 
     if done.returncode == 0:
         assert found.notes["guard"] == "passed"
         assert found.notes["cosine_mean"] > 0.99
+        assert tables_in_int8(found.model) == []
     else:  # few texts and pairs: the guard may refuse, and then nothing is installed
         assert "not installed" in done.stderr
         assert found is None

@@ -29,7 +29,7 @@ from embedserve.models.spec import ModelSpec
 
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
 MOST_STREAMS = 4  # more cores than this share a stream where they can: every stream has its own working memory
-_FEW = [np.zeros(8, dtype=np.int32)]
+_FIRST = [np.zeros(8, dtype=np.int32)]  # a text whose inference makes the plugin pack its weights
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
 
@@ -87,7 +87,7 @@ class OpenVinoBackend:
             packed=True,
             artefact=artefact.info,
         )
-        self.embed(_FEW)  # a wrong file fails here
+        self.embed(_FIRST)  # a wrong file fails here
         drop_mapped(self._weights)  # the weights were packed for the plugin's kernels
 
     def embed(self, sequences: Sequence[TokenIds]) -> Vectors:
@@ -99,7 +99,7 @@ class OpenVinoBackend:
 
     def _used(self, model: Any) -> Any:
         """The compiled model after an inference, which packs its weights."""
-        self._run(model.create_infer_request(), _FEW)
+        self._run(model.create_infer_request(), _FIRST)
         drop_mapped(self._weights)
         return model
 
@@ -134,7 +134,7 @@ class OpenVinoBackend:
         self._model.release_memory()
         if self._wide is not None:
             self._wide.release_memory()
-        drop_mapped(self._weights)  # other shapes are packed for other kernels
+        drop_mapped(self._weights)  # batches of other shapes have read the file again
 
     def close(self) -> None:
         self._requests = threading.local()

@@ -1,8 +1,8 @@
 """All cores for one text: a second copy of a compiled model, made in the background once a text has come alone.
 
 The streams of one compiled model share its packed weights, but each has threads // streams threads for good, so one
-text runs on one core. OpenVINO shares no packed weights between compiled models: measured, the copy takes 34 MB
-(MiniLM, bf16), 57 MB (MiniLM, fp32), 250 MB (jina's shape, bf16), and a text 0.64 to 0.72 of the time on two cores.
+text runs on one core. OpenVINO shares no packed weights between compiled models: measured, the copy takes 39 MiB
+(MiniLM, bf16), 64 MiB (MiniLM, fp32), 258 MiB (jina's shape, bf16), and a text 0.54 to 0.76 of the time on two cores.
 """
 
 from __future__ import annotations

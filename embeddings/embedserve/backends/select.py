@@ -26,7 +26,7 @@ from embedserve.models import static
 from embedserve.models.architectures import named
 from embedserve.models.spec import ModelSource
 
-_COPY = 0.82  # bytes of a second compiled model for each of the artefact: 0.66 (MiniLM, fp32) to 0.82 (bf16) measured
+_COPY = 0.82  # about: bytes of a second compiled model for each byte of a large artefact (scripts/bench/one_text.py)
 OPENVINO_MACHINES = ("x86_64", "amd64", "arm64", "aarch64")
 
 
@@ -243,7 +243,7 @@ def _no_int8(source: ModelSource, home: Path) -> str:
     how = f"make one with `embedserve optimize {source.spec.id} --precision int8`"
     if artefacts.is_there(source, "int8", home):
         return f"the int8 artefact in {artefacts.path_of(source, 'int8', home)} is torn; {how}"
-    return f"there is no int8 artefact of {source.spec.id} for this revision and OpenVINO version; {how}"
+    return f"there is no int8 artefact of {source.spec.id} for this revision, OpenVINO and embedserve version; {how}"
 
 
 def _torch(source: ModelSource, precision: str, device: str, reason: str) -> Choice:

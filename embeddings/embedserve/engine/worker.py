@@ -30,8 +30,8 @@ SEARCHING_SECONDS = 0.15  # ... but while somebody searches, each search waits f
 SEARCHING_FOR = 10.0  # seconds after the last small request
 STALLED_SECONDS = 120.0
 RELEASE_SECONDS = 3.0  # more than a backend waits for its running batches
-_LEAST_TOKENS = 256  # of a batch's budget: fewer are inefficient...
-_LEAST_SEARCHING = 128  # ... and many of a slow model are longer than SEARCHING_SECONDS
+_LEAST_TOKENS = 256  # the least budget of a batch: smaller batches are inefficient
+_LEAST_SEARCHING = 128  # while somebody searches: a slow model takes longer than SEARCHING_SECONDS for 256
 
 
 class Abandoned(Exception):
