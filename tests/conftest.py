@@ -4,11 +4,13 @@
 left out says why.
 """
 
+import functools
 import gc
 import logging
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 
 import hypothesis
@@ -25,6 +27,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Several workers share the cores: a thread of a library that spins while it waits for another takes one from them.
 os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
 move_home()  # before a test or a library looks for its folder
+# Every httpx client reads the certificates of all authorities, 25 ms of a core, for servers here that have none.
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 # No test is timed: a machine that is busy with other workers is slow, and nothing is wrong. Fewer examples in the run
 # that a person waits for.
 hypothesis.settings.register_profile(
@@ -53,6 +57,16 @@ def _log_as_if_no_test_had_run_before():
     for handler in root.handlers[:]:
         if type(handler) is logging.StreamHandler and handler not in before:
             root.removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def converted_here():
+    """Models are converted in this process: starting another takes half a second of a core, and has its own tests."""
+    from embedserve.backends import convert
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convert, "convert_in_child", convert.convert)
+        yield
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from support.workers import APART, LONG, WAITING, rank, scope_of, workers
+from support.workers import APART, LIGHT, LONG, WAITING, rank, scope_of, workers
 
 TESTS = Path(__file__).parent
 
 
-@pytest.mark.parametrize("place", sorted({*APART, *LONG, *WAITING}))
+@pytest.mark.parametrize("place", sorted({*APART, *LIGHT, *LONG, *WAITING}))
 def test_every_place_that_is_named_is_there(place):
     assert (TESTS.parent / place).exists()
 
@@ -27,12 +27,13 @@ def test_tests_of_one_file_of_docker_and_of_ray_stay_on_one_worker():
 
 def test_long_files_come_before_the_rest():
     assert (
-        rank("tests/docker/test_container.py::test_a") < rank("tests/scripts/test_a.py") < rank("tests/web/test_a.py")
+        rank("tests/docker/test_container.py::test_a") < rank("tests/scripts/test_a.py") < rank("tests/api/test_a.py")
     )
 
 
-def test_tests_of_waiting_come_last_and_together():
-    assert {rank(name) for name in WAITING} == {1 + rank("tests/web/test_a.py")}
+def test_tests_of_waiting_come_together_when_only_light_ones_are_left():
+    assert {rank(name) for name in WAITING} == {1 + rank("tests/indexing/test_a.py")}
+    assert {rank(name + "test_a.py") for name in LIGHT if name.endswith("/")} == {2 + rank("tests/indexing/test_a.py")}
     assert len({scope_of(name + "::test_a") for name in WAITING}) == 1
 
 

@@ -187,11 +187,15 @@ port_needed() { # port_needed SERVICE
 port_variable() { case $1 in jina) echo EMBEDDING_PORT ;; qdrant) echo QDRANT_PORT ;; esac; }
 
 wait_ready() { # wait_ready SERVICE RUNTIME
-  local service=$1 runtime=$2 began=$SECONDS shown=0 why
+  local service=$1 runtime=$2 began=$SECONDS shown=0 look why
+  # Each look is a job of its own, and nothing here is a "$( )": bash 5.2 parses its text once more when it expands it,
+  # and a trap that runs inside that parser is lost with its signal. `wait` gives way to a trap at once.
   while :; do
-    http_get "$(url_of "$service")$(ready_path "$service")"
-    if [ "$HTTP_CODE" = 200 ]; then break; fi
-    if "${runtime}_failed" "$service"; then
+    look_once "$service" "$runtime" >"$RUN/$service.look" &
+    look=0
+    wait $! || look=$?
+    if [ "$look" = 0 ]; then break; fi
+    if [ "$look" = 1 ]; then
       progress_end
       if [ "$runtime" = native ] && install_what_is_missing "$service"; then
         native_start "$service"
@@ -208,11 +212,22 @@ wait_ready() { # wait_ready SERVICE RUNTIME
       die 6 "$service is not ready after $EMBEDSERVE_START_TIMEOUT s; it was left running." \
         "Follow it: $ME logs -f $service    Stop it: $ME stop $service    Longer: EMBEDSERVE_START_TIMEOUT=3600"
     fi
-    why=$(json_field message <<<"$HTTP_BODY")
+    why=''
+    IFS= read -r why <"$RUN/$service.look" || :
     progress "waiting for $service${why:+ ($why)}" $((SECONDS - began))
-    sleep 0.3
   done
+  rm -f "$RUN/$service.look"
   progress_end
+}
+
+# look_once SERVICE RUNTIME: 0 ready, 1 it has ended, 2 not yet (a third of a second later; prints why).
+look_once() {
+  http_get "$(url_of "$1")$(ready_path "$1")"
+  [ "$HTTP_CODE" = 200 ] && return 0
+  "${2}_failed" "$1" && return 1
+  json_field message <<<"$HTTP_BODY"
+  sleep 0.3
+  return 2
 }
 
 # install_what_is_missing SERVICE: true when its log asks for the extra `torch` and that is now there: weights that are

@@ -10,6 +10,8 @@ import pytest
 from support.live import real_server
 from support.tiny_models import LIMIT, TEXTS, cross_encoder
 
+pytestmark = pytest.mark.usefixtures("converted_here")
+
 DOCUMENTS = [*TEXTS, TEXTS[1], "zwei Wörter ☃", " "]
 
 

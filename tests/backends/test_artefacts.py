@@ -26,7 +26,7 @@ def counted(monkeypatch):
             (folder / name).write_text(f"{precision} {len(made)}")
         return {}
 
-    monkeypatch.setattr(convert, "_convert_in_child", write)
+    monkeypatch.setattr(convert, "convert_in_child", write)
     return made
 
 

@@ -17,6 +17,8 @@ from embedserve.backends.select import load_backend
 from embedserve.machine import cpu
 from support.mapped import resident_bytes
 
+pytestmark = pytest.mark.usefixtures("converted_here")
+
 native_bf16 = pytest.mark.skipif(not cpu.features().bf16, reason="this CPU has no native bf16")
 VARIANTS = [
     pytest.param("torch", "fp32", 0.9999999, 1e-5),

@@ -22,6 +22,8 @@ from embedserve.models.spec import ModelSource
 from support import jina_numpy
 from support.checkpoints import tiny_jina
 
+pytestmark = pytest.mark.usefixtures("converted_here")
+
 LENGTHS = (1, 2, 3, 17, 64, 129, 512, 700, 2000)
 
 

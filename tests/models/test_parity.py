@@ -9,7 +9,7 @@ from embedserve.models.tokenizer import load_tokenizer
 from support.parity import BF16, CASES, FP32, INT8, OTHERS, cell, columns, reference, unit
 from support.tiny_models import CLASSES, TEXTS, cross_encoder, sentence_transformer
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("converted_here")]
 
 
 # One of each family of graphs; the rest is `slow`.

@@ -11,6 +11,8 @@ from embedserve.serving.runtime import Runtime
 from embedserve.settings import Settings
 from support.tiny_models import TEXTS, cross_encoder, sentence_transformer
 
+pytestmark = pytest.mark.usefixtures("converted_here")
+
 
 def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)

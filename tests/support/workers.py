@@ -2,7 +2,7 @@
 
 A file stays on one worker, as its tests share servers. Some places stay together as well: they use what a machine or a
 checkout has once. Files that are long come first, so that no worker is left alone with one at the end; tests that
-measure who waits for whom come last, on one worker, when the others have little left.
+measure who waits for whom come late, on one worker, when the others have only what is LIGHT left.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 # The Docker Engine's names and this checkout's services, which the README's blocks start and stop; Ray's ports; the
-# libraries that are compared with, whose import alone takes five seconds.
+# libraries that are compared with, whose import alone takes five seconds: two workers have them.
 TOGETHER = (
     ("tests/docker/", "tests/test_docs.py"),
     ("tests/scaling/",),
@@ -23,6 +23,16 @@ TOGETHER = (
         "tests/backends/test_backends.py",
         "tests/api/test_quantized.py",
     ),
+    (
+        "tests/models/test_tokenizer.py",
+        "tests/backends/test_convert.py",
+        "tests/optimizing/test_optimize.py",
+        "tests/serving/test_inspecting.py",
+        "tests/serving/test_published.py",
+        "tests/serving/test_tasks.py",
+        "tests/api/test_rerank_end_to_end.py",
+        "tests/test_service.py",
+    ),
 )
 # Each test has its own checkout and shares nothing: it may go to any worker.
 APART = ("tests/scripts/test_manage_native.py", "tests/scripts/test_manage_life.py")
@@ -33,12 +43,17 @@ WAITING = (
     "tests/vectordb/test_waiting.py",
     "tests/web/test_event_loop.py",
 )
+LIGHT = ("tests/agents/", "tests/machine/", "tests/web/", "tests/test_architecture.py", "tests/test_sources.py")
 LONG = (
     *(place for places in TOGETHER for place in places),
     *APART,
     "tests/scripts/",
     "tests/test_no_telemetry.py",
     "tests/test_interrupt.py",
+    "tests/test_mcp.py",
+    "tests/test_mcp_tools.py",
+    "tests/web/test_bounded_http.py",
+    "tests/test_service_end_to_end.py",
     "tests/models/",
     "tests/bench/",
     "tests/serving/",
@@ -64,9 +79,11 @@ def scope_of(nodeid: str) -> str:
 
 
 def rank(nodeid: str) -> int:
-    """A key to sort by: what is long has a low one, what measures waiting the highest."""
+    """A key to sort by: what is long has a low one, what measures waiting a high one, what is light the highest."""
     if nodeid.startswith(WAITING):
         return len(LONG) + 1
+    if nodeid.startswith(LIGHT):
+        return len(LONG) + 2
     return next((place for place, start in enumerate(LONG) if nodeid.startswith(start)), len(LONG))
 
 

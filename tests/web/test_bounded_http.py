@@ -19,7 +19,8 @@ def server():
 
 
 @pytest.fixture
-def connection(server):
+def connection(server, monkeypatch):
+    monkeypatch.setattr(bounded_http, "_LINGER", 0.3)
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as made:
         yield made
 
@@ -72,6 +73,16 @@ def test_a_client_that_half_closes_has_left_its_connection_is_closed_and_its_slo
     assert server.post({"input": "x"}).status_code == 200
 
 
+def test_an_answers_head_and_body_leave_in_one_write(connection):
+    """Else a process that is killed between them leaves a proxy with a head that it has already passed on."""
+    for _ in range(100):
+        connection.sendall(HEAD + b"\r\n")
+        head, _, body = connection.recv(1 << 20).partition(b"\r\n\r\n")
+        lines = head.lower().split(b"\r\n")
+        (length,) = (int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:"))
+        assert len(body) == length
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -109,8 +120,7 @@ def test_half_sent_headers_are_408_and_the_connection_closes(connection, monkeyp
     assert b"HTTP/1.1 408" in read_all(connection)  # the rest of the first answer may come in between
 
 
-def test_after_an_early_refusal_the_connection_closes(connection, monkeypatch):
-    monkeypatch.setattr(bounded_http, "_LINGER", 0.3)
+def test_after_an_early_refusal_the_connection_closes(connection):
     connection.sendall(
         b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: 100000000\r\n\r\n{"
@@ -120,8 +130,7 @@ def test_after_an_early_refusal_the_connection_closes(connection, monkeypatch):
     assert time.monotonic() - start < 5
 
 
-def test_a_connection_goes_on_after_a_refusal_whose_body_came_in_full(connection, monkeypatch):
-    monkeypatch.setattr(bounded_http, "_LINGER", 0.3)
+def test_a_connection_goes_on_after_a_refusal_whose_body_came_in_full(connection):
     for _ in range(2):
         connection.sendall(
             b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\n"

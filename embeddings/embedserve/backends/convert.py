@@ -42,11 +42,12 @@ _FAILED = 3  # exit code: a JSON error is on stdout
 def artefact(source: ModelSource, precision: str, home: Path) -> artefacts.Artefact:
     """The fp32, bf16 or onnx artefact; made now if it is missing, stale or torn (seconds)."""
     return artefacts.find(source, precision, home) or artefacts.build(
-        source, precision, home, lambda folder: _convert_in_child(source, precision, folder)
+        source, precision, home, lambda folder: convert_in_child(source, precision, folder)
     )
 
 
-def _convert_in_child(source: ModelSource, precision: str, folder: Path) -> dict[str, Any]:
+def convert_in_child(source: ModelSource, precision: str, folder: Path) -> dict[str, Any]:
+    """`convert` in a process of its own, whose memory ends with it. Raises what the child raised."""
     child = subprocess.run(
         [sys.executable, "-m", "embedserve.backends.convert"],
         input=pickle.dumps((source, precision, folder)),

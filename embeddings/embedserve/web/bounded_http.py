@@ -1,4 +1,5 @@
 """uvicorn's HTTP protocol with bounds that it has no settings for: of headers, and of connections after a refusal.
+An answer's head and body leave together.
 
 - A request's line and headers (and trailers) may have 64 KiB, else 431; they must be complete 30 s after their first
   byte, else 408. A connection that never sends a byte is closed as an idle one is.
@@ -20,6 +21,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _HEAD_BYTES = 64 * 1024
 _HEAD_SECONDS = 30.0
 _LINGER = 2.0
+_HELD_BYTES = 4 * 1024  # a head; what is longer is no head
+_JOINED_BYTES = 64 * 1024  # of a body: longer ones are no single write for the kernel either
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -34,7 +37,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None  # of the head that is awaited, or of the linger
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
         self._start(self.timeout_keep_alive, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -119,3 +122,38 @@ class BoundedHttp(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class _Joining:
+    """A transport that keeps a short write back until the next one, or until the loop's next turn.
+
+    uvicorn writes an answer's head and its body apart, and uvloop sends each at once. A process that dies between them
+    leaves a proxy with a head that it has passed on, so that it cannot ask another process. One write is also cheaper.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._held and len(data) <= _JOINED_BYTES:
+            data, self._held = self._held + data, b""
+            self._transport.write(data)
+        elif len(data) <= _HELD_BYTES:
+            self._held = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._flush()
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        data, self._held = self._held, b""
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
