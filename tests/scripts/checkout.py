@@ -17,6 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 ENTRY = f"#!{sys.executable}\nimport sys\nfrom embedserve.cli import main\nsys.exit(main())\n"
 
 
+COPIED = (
+    *("scripts", "vscode", "qdrant", "embeddings"),
+    *("pyproject.toml", "constraints.txt", "README.md", "LICENSE", "NOTICE"),
+)
+
+
 class Checkout:
     """`run("start", "jina")` runs its manage.sh; `close()` leaves no process behind."""
 
@@ -24,13 +30,10 @@ class Checkout:
         self.root, self.home, self.tools = folder / "my repo", folder / "home", folder / "tools"
         for made in (self.root, self.home, self.tools):
             made.mkdir(parents=True)
-        for name in ("scripts", "vscode", "qdrant"):
-            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("pyproject.toml", "constraints.txt", "README.md", "LICENSE", "NOTICE"):
-            shutil.copy(ROOT / name, self.root / name)
-        shutil.copytree(
-            ROOT / "embeddings", self.root / "embeddings", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-        )
+        # cp: a copy by Python takes a fifth of a second. With times, so that the byte code is that of its sources.
+        subprocess.run(["cp", "-Rp", *(ROOT / name for name in COPIED), self.root], check=True)
+        for leftover in (self.root / "embeddings").glob("*.egg-info"):
+            shutil.rmtree(leftover)
         self.manage = self.root / "scripts/manage.sh"
         self.port, self.qdrant_port = free_port(), free_port()
         self.env = clean_environment(
