@@ -146,6 +146,14 @@ def test_a_filter_chooses_what_plain_python_chooses(payloads, condition):
     assert chosen_by_us(payloads, condition) == expected
 
 
+@pytest.mark.parametrize("beside", ["must", "should", "must_not"])
+@pytest.mark.parametrize("conditions", [[], [{"has_id": [0]}]])
+def test_more_conditions_wanted_than_there_are_choose_nothing(beside, conditions):
+    """Regression: beside a condition on ids the engine left the clause out, so that a delete took these points."""
+    filter_ = {beside: {"has_id": [0]}, "min_should": {"conditions": conditions, "min_count": len(conditions) + 1}}
+    assert chosen_by_us([{}, {}], filter_) == set()
+
+
 @given(st.lists(PAYLOADS, min_size=1, max_size=8), FILTER)
 @settings(max_examples=400, deadline=None)
 def test_a_filter_chooses_what_the_clients_local_mode_chooses(payloads, condition):

@@ -35,6 +35,8 @@ def need_filter(value: Any, where: str = "filter") -> edge.Filter:
         if inner_count < 0:
             raise validation_error(f"{inner.where}.min_count: value {inner_count} invalid, must be 0 or larger")
         inner.done()
+        if inner_count > len(conditions):  # no point can: the engine would leave the clause out beside one with ids
+            conditions, inner_count = [parse_condition({"has_id": []}, inner.where)], 1
         min_should = edge.MinShould(conditions, inner_count)
     fields.done()
     return edge.Filter(min_should=min_should, **clauses)
