@@ -205,7 +205,7 @@ def test_an_idle_model_leaves_memory_and_comes_back_and_one_in_use_stays(monkeyp
         disk.backends["b"].delay = 1.5  # in use for longer than it may be idle
         threads, answers = in_threads(server, 1, "b", input="slow")
         server.wait_for(lambda: states(server)["a"] == "on disk")
-        assert first.closed
+        server.wait_for(lambda: first.closed)  # behind its state
         assert states(server)["b"] == "loaded"
         threads[0].join()
         assert dimension_of(answers[0]) == DIMENSIONS["b"]

@@ -10,9 +10,9 @@ Texts are read with `ast`, nothing is imported or run.
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import random
-import sys
 import sysconfig
 import zlib
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def calibration_texts(folder: Path | None, count: int) -> list[str]:
     if folder is not None:
         return _chunks(list(_files(folder, "")), count)
     files = [f for f in _files(standard_library(), ".py") if not _for_judging(f)]
-    judged = {pair.document for pair in judging_pairs(sys.maxsize)}  # a function may stand in a module of each half
+    judged = {pair.document for pair in _all_for_judging()}  # a function may stand in a module of each half
     pairs = [pair for file in files for pair in _pairs(_read(file)) if pair.document not in judged]
     random.Random(0).shuffle(pairs)
     pairs = pairs[: count * 3 // 8]
@@ -70,6 +70,13 @@ def _chunks(files: list[Path], count: int) -> list[str]:
 
 def judging_pairs(count: int) -> list[Pair]:
     """Docstring → function, from the standard library's half for judging. No query or document twice."""
+    chosen = list(_all_for_judging())
+    random.Random(0).shuffle(chosen)
+    return chosen[:count]
+
+
+@functools.cache  # reading them takes seconds, and calibrating asks as well as judging
+def _all_for_judging() -> tuple[Pair, ...]:
     pairs: dict[str, Pair] = {}
     documents: set[str] = set()
     for file in _files(standard_library(), ".py"):
@@ -79,9 +86,7 @@ def judging_pairs(count: int) -> list[Pair]:
             if pair.query not in pairs and pair.document not in documents:
                 pairs[pair.query] = pair
                 documents.add(pair.document)
-    chosen = list(pairs.values())
-    random.Random(0).shuffle(chosen)
-    return chosen[:count]
+    return tuple(pairs.values())
 
 
 def _pairs(source: str) -> Iterator[Pair]:
