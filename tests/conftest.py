@@ -61,11 +61,18 @@ def _log_as_if_no_test_had_run_before():
 
 @pytest.fixture(scope="module")
 def converted_here():
-    """Models are converted in this process: starting another takes half a second of a core, and has its own tests."""
+    """Tiny models are converted in this process: starting another takes half a second of a core, and has its own tests.
+    A large one's conversion would leave its memory behind."""
     from embedserve.backends import convert
 
+    in_child = convert.convert_in_child
+
+    def converted(source, precision, folder):
+        weights = sum(file.stat().st_size for file in source.folder.glob("*.safetensors"))
+        return (convert.convert if weights < 16 << 20 else in_child)(source, precision, folder)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert, "convert_in_child", convert.convert)
+        patch.setattr(convert, "convert_in_child", converted)
         yield
 
 
