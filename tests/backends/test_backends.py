@@ -110,6 +110,28 @@ print(status_mib("RssAnon") - before)
     assert int(done.stdout) < 1.8 * artefact.size / 2**20
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status of Linux")
+def test_nothing_is_packed_after_the_load_whatever_the_length_of_a_text(minilm, home):
+    """The plugin packs float32 weights once more at certain lengths: 15 MiB of MiniLM and 113 of jina came later."""
+    artefact = convert.artefact(minilm, "fp32", home)
+    code = f"""
+from pathlib import Path
+import numpy as np
+from embedserve.backends.select import load_backend
+from embedserve.models.sources import resolve
+from support.memory import status_mib
+home = Path({str(home)!r})
+backend = load_backend(resolve("all-MiniLM-L6-v2", home=home), backend="openvino", precision="fp32", home=home)
+backend.embed([np.zeros(48, np.int32)])
+before = status_mib("RssAnon")
+backend.embed([np.zeros(64, np.int32)])
+print(status_mib("RssAnon") - before)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # `support`
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 0.08 * artefact.size / 2**20
+
+
 def test_a_long_text_is_one_of_many_query_blocks_apart_from_the_reference_by_rounding_only(tiny_jina, home):
     ids = [np.random.default_rng(1).integers(0, 400, 3000).astype(np.int32)]
     vectors = [

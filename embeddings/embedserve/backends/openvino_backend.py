@@ -29,7 +29,9 @@ from embedserve.models.spec import ModelSpec
 
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
 MOST_STREAMS = 4  # more cores than this share a stream where they can: every stream has its own working memory
-_FIRST = [np.zeros(8, dtype=np.int32)]  # a text whose inference makes the plugin pack its weights
+# Tokens. The plugin packs its weights at the first inference; in float32 once more at the first of certain lengths,
+# such as 60, 64, 100 and 200.
+_SHORT, _LONG = 8, 64
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
 
@@ -87,8 +89,9 @@ class OpenVinoBackend:
             packed=True,
             artefact=artefact.info,
         )
-        self.embed(_FIRST)  # a wrong file fails here
-        drop_mapped(self._weights)  # the weights were packed for the plugin's kernels
+        for tokens in (_SHORT, min(_LONG, spec.max_tokens)):
+            self.embed([np.zeros(tokens, dtype=np.int32)])  # a wrong file fails here
+            drop_mapped(self._weights)  # the weights were packed for the plugin's kernels
 
     def embed(self, sequences: Sequence[TokenIds]) -> Vectors:
         return self._infer(self._model, "request", sequences)
@@ -99,7 +102,7 @@ class OpenVinoBackend:
 
     def _used(self, model: Any) -> Any:
         """The compiled model after an inference, which packs its weights."""
-        self._run(model.create_infer_request(), _FIRST)
+        self._run(model.create_infer_request(), [np.zeros(_SHORT, dtype=np.int32)])
         drop_mapped(self._weights)
         return model
 
