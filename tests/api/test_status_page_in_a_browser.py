@@ -93,6 +93,7 @@ def test_the_copied_settings_are_this_servers(server: str, browser: Browser) -> 
 
 
 def test_the_clients_tabs_are_walked_by_keyboard(server: str, browser: Browser) -> None:
+    """Also where the first figures come, which make the tabs anew, while one has the focus."""
     browser.open(server)
     browser.run("document.querySelector('[role=tab]').focus()")
     seen = [focused(browser)]
