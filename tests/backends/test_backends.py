@@ -111,7 +111,7 @@ print(status_mib("RssAnon") - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status of Linux")
-def test_nothing_is_packed_after_the_load_whatever_the_length_of_a_text(minilm, home):
+def test_no_length_of_a_text_makes_the_weights_be_packed_again_after_the_load(minilm, home):
     """The plugin packs float32 weights once more at certain lengths: 15 MiB of MiniLM and 113 of jina came later."""
     artefact = convert.artefact(minilm, "fp32", home)
     code = f"""
@@ -124,7 +124,8 @@ home = Path({str(home)!r})
 backend = load_backend(resolve("all-MiniLM-L6-v2", home=home), backend="openvino", precision="fp32", home=home)
 backend.embed([np.zeros(48, np.int32)])
 before = status_mib("RssAnon")
-backend.embed([np.zeros(64, np.int32)])
+for length in (56, 60, 64, 72, 100):
+    backend.embed([np.zeros(length, np.int32)])
 print(status_mib("RssAnon") - before)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # `support`

@@ -15,8 +15,6 @@ from embedserve.models.tokenizer import load_tokenizer
 from support.checkpoints import minilm
 from support.texts import varied_texts
 
-pytestmark = pytest.mark.usefixtures("converted_here")
-
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.checkout import Checkout
+from scripts.checkout import ROOT, Checkout
 from support.processes import free_port
 
 
@@ -72,6 +72,15 @@ def test_ctrl_c_during_an_install_ends_once_and_leaves_no_pip(checkout):
     assert not (checkout.root / ".run/lock").exists()
     python.write_text(real.replace("exec", 'if [ "$2" = pip ]; then exit 0; fi\nexec', 1))  # a network that works
     assert checkout.run("start", "jina").returncode == 0
+
+
+def test_the_loop_that_waits_for_a_service_expands_no_command():
+    """bash 5.2 parses the text of a command substitution when it expands it, and Ctrl-C is lost in that parser: once in
+    some hundreds of tries, which no test can wait for."""
+    text = (ROOT / "scripts/lib/services.sh").read_text()
+    loop = re.search(r"^wait_ready\(\) .*?^  while :; do\n(.*?)^  done$", text, re.DOTALL | re.MULTILINE)[1]
+    assert "wait $!" in loop
+    assert not re.search(r"\$\((?!\()|`|<\(", loop)
 
 
 @pytest.mark.slow

@@ -52,7 +52,6 @@ LONG = (
     "tests/test_interrupt.py",
     "tests/test_mcp.py",
     "tests/test_mcp_tools.py",
-    "tests/web/test_bounded_http.py",
     "tests/test_service_end_to_end.py",
     "tests/models/",
     "tests/bench/",

@@ -1,5 +1,5 @@
 """uvicorn's HTTP protocol with bounds that it has no settings for: of headers, and of connections after a refusal.
-An answer's head and body leave together.
+An answer's head leaves with its body, or with the body's first piece.
 
 - A request's line and headers (and trailers) may have 64 KiB, else 431; they must be complete 30 s after their first
   byte, else 408. A connection that never sends a byte is closed as an idle one is.
@@ -22,7 +22,7 @@ _HEAD_BYTES = 64 * 1024
 _HEAD_SECONDS = 30.0
 _LINGER = 2.0
 _HELD_BYTES = 4 * 1024  # a head; what is longer is no head
-_JOINED_BYTES = 64 * 1024  # of a body: longer ones are no single write for the kernel either
+_JOINED_BYTES = 64 * 1024  # of a body: large answers are written in pieces of that size, and a copy of more costs time
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -128,7 +128,7 @@ class _Joining:
     """A transport that keeps a short write back until the next one, or until the loop's next turn.
 
     uvicorn writes an answer's head and its body apart, and uvloop sends each at once. A process that dies between them
-    leaves a proxy with a head that it has passed on, so that it cannot ask another process. One write is also cheaper.
+    leaves a proxy with a head that it has passed on, so that it cannot ask another process.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
