@@ -30,7 +30,7 @@ from embedserve.models.spec import ModelSpec
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
 MOST_STREAMS = 4  # more cores than this share a stream where they can: every stream has its own working memory
 # Tokens of a batch. The plugin packs its weights at the first inference. In float32 it packs a part of them once more
-# at the first of certain sizes, such as 60, 64, 100 and 200; the copy for one text alone does so when such a text comes.
+# at the first of certain sizes, such as 60, 64, 100 and 200. The copy for one text alone does so later.
 _SHORT, _LONG = 8, 64
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
