@@ -74,6 +74,30 @@ def test_native_code_is_not_waited_for() -> None:
     assert time.monotonic() - began < 10  # of a minute; the tests below hold the two seconds
 
 
+IN_A_CALLBACK = """
+import signal, time
+from embedserve.interrupt import hear_every_ctrl_c
+hear_every_ctrl_c()
+
+class Deleted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        for step in range(1000):
+            pass
+
+try:
+    Deleted()
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_ctrl_c_in_a_callback_is_not_lost_and_prints_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_A_CALLBACK], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
 @pytest.fixture
 def service() -> Iterator[EmbeddingStandIn]:
     with EmbeddingStandIn() as standin:

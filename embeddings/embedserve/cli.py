@@ -14,7 +14,7 @@ import os
 import sys
 
 from embedserve import __version__, sources
-from embedserve.interrupt import INTERRUPTED, bound_ctrl_c, leave
+from embedserve.interrupt import INTERRUPTED, bound_ctrl_c, hear_every_ctrl_c, leave
 
 COMMANDS = {
     "serve": "serve embeddings over the OpenAI API",
@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run a subcommand; returns the exit code (2: wrong usage or set-up, 130: Ctrl-C)."""
     if argv is not None:
         return _guarded(argv)
+    hear_every_ctrl_c()
     code = _guarded(sys.argv[1:])
     if code == INTERRUPTED:
         leave(code)

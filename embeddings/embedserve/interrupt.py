@@ -32,6 +32,27 @@ def _watch(reading: int) -> None:
             os._exit(INTERRUPTED)
 
 
+def hear_every_ctrl_c() -> None:
+    """A KeyboardInterrupt that arrives in a `__del__` or in a weakref's callback, as imports have them, is printed and
+    forgotten by Python: from now on it is raised once more instead, a moment later."""
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(lost: sys.UnraisableHookArgs) -> None:
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        threading.Thread(target=_once_more, name="ctrl-c again", daemon=True).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _once_more() -> None:
+    time.sleep(0.01)  # the callback is over by then
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # it wakes, too
+    else:
+        signal.raise_signal(signal.SIGINT)
+
+
 def leave(code: int) -> None:
     """End now: the libraries' own tidying of their memory takes seconds and helps nobody."""
     for stream in (sys.stdout, sys.stderr):

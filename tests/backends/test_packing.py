@@ -28,7 +28,8 @@ def test_shapes_are_rounded_up_so_that_few_are_distinct(sizes):
     feed = pack([np.ones(n, dtype=np.int32) for n in sizes])
     alone = len(sizes) == 1
     assert feed["ids"].shape[0] == round_up(sum(sizes), alone=alone)
-    assert feed["mask"].shape[1] == round_up(max(sizes), alone=alone)
+    assert feed["mask"].shape[1] == round_up(max(sizes))
+    assert feed["mask"].shape[1] % STEP == 0  # or softmax in float32 differs in its last bit, alone and in a batch
     assert feed["mask"].sum() == sum(sizes)
 
 

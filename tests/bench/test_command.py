@@ -82,6 +82,7 @@ def test_failed_requests_give_exit_code_1_and_their_reason(capsys: pytest.Captur
         (["http://127.0.0.1:1"], "no server at http://127.0.0.1:1"),
         (["localhost:4000"], "is not a URL"),
         (["--against", "tei"], "known are st:fp32, st:bf16, st:int8"),
+        (["--against", "other=sh -c 'echo no model; exit 7'"], "other ended with 7:\nno model"),
         (["http://127.0.0.1:1", "--rounds", "0"], "must be at least 1"),
         (["--precision", "no-such-precision"], "EMBEDDING_PRECISION"),
     ],

@@ -46,7 +46,8 @@ def pack(sequences: Sequence[TokenIds], *, rounded: bool = True) -> Feed:
     lengths = np.array([len(s) for s in sequences])
     total, longest = int(lengths.sum()), int(lengths.max())
     alone = len(sequences) == 1
-    padded, width = (round_up(size, alone=alone) if rounded else size for size in (total, longest))
+    # The width is of whole 16s, alone too: in float32 a softmax over 40 numbers is not to the bit that over 48.
+    padded, width = (round_up(total, alone=alone), round_up(longest)) if rounded else (total, longest)
     columns = np.arange(width, dtype=np.int32)
     real = columns[None, :] < lengths[:, None]
     starts = (np.cumsum(lengths) - lengths).astype(np.int32)

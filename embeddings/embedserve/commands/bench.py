@@ -1,8 +1,8 @@
 """`embedserve bench`: drive servers as an indexing client does, and say what they did.
 
 What is measured: each URL given; or, started here on free ports with the cache off, `embedserve serve` (once for
-each --precision), the naive baseline (--naive) and sentence-transformers with OpenVINO (--against st). With
---in-process no server at all: the engine by itself (bench/in_process.py).
+each --precision), the naive baseline (--naive), sentence-transformers with OpenVINO (--against st) and any other server
+(--against NAME=COMMAND). With --in-process no server at all: the engine by itself (bench/in_process.py).
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--against",
         action="append",
-        metavar="st[:P]",
+        metavar="st[:P]|NAME=COMMAND",
         default=[],
-        help="start sentence-transformers with OpenVINO in precision P (bf16), too; st-torch: with PyTorch",
+        help="start sentence-transformers with OpenVINO in precision P (bf16), too; st-torch: with PyTorch; "
+        "NAME=COMMAND: any other server, which is given --port N",
     )
     what.add_argument(
         "--st-python",
@@ -160,6 +161,7 @@ def _plan(args: argparse.Namespace) -> Plan:
 
 def _subjects(args: argparse.Namespace, stack: ExitStack) -> list[Subject]:
     """The servers, up and asked what they serve; the baseline first. Those started end with the stack."""
+    import shlex
     import sys
 
     from embedserve.bench.client import Endpoint
@@ -171,6 +173,10 @@ def _subjects(args: argparse.Namespace, stack: ExitStack) -> list[Subject]:
     if args.naive:
         started.append(("naive", script_command("naive_server.py", "--model", model)))
     for other in args.against:
+        name, given, command = other.partition("=")
+        if given:
+            started.append((name, shlex.split(command)))
+            continue
         kind, _, precision = other.partition(":")
         started.append(
             (
