@@ -1,11 +1,11 @@
 """fastembed (ONNX Runtime), served the plain way, as a peer to be measured against.
 
     python3.11 -m venv .venv-fastembed && .venv-fastembed/bin/pip install fastembed==0.9.1 fastapi uvicorn
-    python scripts/bench/fastembed_server.py --export FOLDER --model all-MiniLM-L6-v2|FOLDER   # once, in our environment
-    embedserve bench --model M --against 'fastembed=.venv-fastembed/bin/python scripts/bench/fastembed_server.py --model FOLDER'
+    python scripts/bench/fastembed_server.py --model all-MiniLM-L6-v2|FOLDER --export NEW   # once, in our environment
+    embedserve bench --against 'fastembed=.venv-fastembed/bin/python scripts/bench/fastembed_server.py --model NEW'
 
-FastAPI, one model, its own embed() (batches of 32, sorted by nobody but as long as the longest) in a thread under a
-lock, in fp32. The ONNX file that its catalogue would download is exported here from the same weights by torch.onnx.
+FastAPI, one model, its own embed() (batches of 32, padded to the longest) in a thread under a lock, in fp32. The ONNX
+file that its catalogue would download is exported here from the same weights by torch.onnx.
 """
 
 from __future__ import annotations
