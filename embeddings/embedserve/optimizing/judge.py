@@ -7,6 +7,7 @@ of queries with the right one among the first ten. Ties count against the model.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,15 +73,25 @@ class Verdict:
 
 
 def rows_of(backend: Backend, ids: Sequence[TokenIds], progress: Callable[[int], None]) -> Vectors:
-    """(n, dimension) rows, in order. `progress` gets the number of texts done since the last call."""
+    """(n, dimension) rows, in order, on all streams of the backend. `progress` gets the number of texts done since the
+    last call, in the caller's thread."""
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    result = np.empty((len(ids), backend.info.dimension), dtype=np.float32)
+    batches: list[list[int]] = []
     while order:
         batch = [order.pop()]
         while order and (len(batch) + 1) * len(ids[batch[0]]) <= _BATCH_TOKENS:
             batch.append(order.pop())
-        result[batch] = backend.embed([ids[i] for i in batch])
-        progress(len(batch))
+        batches.append(batch)
+    result = np.empty((len(ids), backend.info.dimension), dtype=np.float32)
+    crew = ThreadPoolExecutor(backend.info.streams)
+    try:
+        for batch, rows in zip(
+            batches, crew.map(lambda batch: backend.embed([ids[i] for i in batch]), batches), strict=True
+        ):
+            result[batch] = rows
+            progress(len(batch))
+    finally:
+        crew.shutdown(cancel_futures=True)
     return result
 
 
