@@ -36,11 +36,16 @@ def test_a_text_has_the_same_vector_on_one_core_and_on_all(tiny_jina, tmp_path, 
     backend.close()
 
 
-def test_a_copy_that_would_take_more_than_allowed_is_not_made(tiny_jina, tmp_path, at_once):
-    backend = loaded(tiny_jina, tmp_path, 1000)
-    assert backend._wide is None
-    np.testing.assert_array_equal(backend.embed_alone(TEXT), backend.embed(TEXT))
-    backend.close()
+def test_without_room_for_a_copy_a_float32_model_has_one_stream_of_all_cores_and_the_same_vectors(
+    tiny_jina, tmp_path, at_once
+):
+    apart, together = loaded(tiny_jina, tmp_path, 0), loaded(tiny_jina, tmp_path, 1000)
+    assert together._wide is None
+    assert (apart.info.streams, together.info.streams, together.info.threads) == (2, 1, 2)
+    assert together._model.get_property("INFERENCE_NUM_THREADS") == 2
+    np.testing.assert_array_equal(together.embed_alone(TEXT), apart.embed(TEXT))
+    apart.close()
+    together.close()
 
 
 def test_a_copy_that_cannot_be_made_is_logged_once_and_not_tried_again(at_once, caplog):

@@ -48,12 +48,15 @@ def computes_bf16() -> bool:
 
 
 class OpenVinoBackend:
-    """See base.Backend and base.RunsAlone. wide: keep a second copy of the model, which runs one text on all cores."""
+    """See base.Backend and base.RunsAlone. wide: keep a second copy of the model, which runs one text on all cores.
+    streams: how many share the threads; 0: as streams_for says."""
 
-    def __init__(self, artefact: Artefact, spec: ModelSpec, *, threads: int, why: str, wide: bool = False) -> None:
+    def __init__(
+        self, artefact: Artefact, spec: ModelSpec, *, threads: int, why: str, wide: bool = False, streams: int = 0
+    ) -> None:
         import openvino
 
-        streams = streams_for(threads)
+        streams = streams or streams_for(threads)
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if computes_bf16() and artefact.precision != "fp32" else "f32",
             "INFERENCE_NUM_THREADS": threads,

@@ -74,7 +74,8 @@ def load_backend(
 ) -> Backend:
     """Load `source`. Raises SetupError when what is pinned cannot be had here.
 
-    wide_bytes: how much a second copy may take, which runs one text on all cores (openvino).
+    wide_bytes: how much a second copy may take, which runs one text on all cores (openvino); a model in fp32
+    whose copy would take more shares all cores in every product instead. 0: neither.
     """
     choice = choose(source, backend=backend, precision=precision, device=device, home=home)
     threads = threads or cpu.usable_cores()
@@ -151,11 +152,16 @@ def _openvino(source: ModelSource, precision: str, home: Path, reason: str) -> C
 
 def _load_openvino(source: ModelSource, choice: Choice, threads: int, wide_bytes: int, home: Path) -> Backend:
     from embedserve.backends import convert
-    from embedserve.backends.openvino_backend import OpenVinoBackend
+    from embedserve.backends.openvino_backend import MOST_STREAMS, OpenVinoBackend
 
     artefact = choice.artefact or convert.artefact(source, choice.precision, home)
     wide = wide_bytes > 0 and artefact.size * _COPY <= wide_bytes
-    return OpenVinoBackend(artefact, source.spec, threads=threads, why=choice.why, wide=wide)
+    # In fp32, without room for a copy: all cores share each product, so one text has them all (engine.md). In bf16 and
+    # int8 batches are shorter, and the pauses between those of a single worker cost more than a search gains.
+    together = wide_bytes > 0 and not wide and artefact.precision == "fp32" and threads <= MOST_STREAMS
+    return OpenVinoBackend(
+        artefact, source.spec, threads=threads, why=choice.why, wide=wide, streams=1 if together else 0
+    )
 
 
 def _onnx(precision: str, reason: str) -> Choice:
