@@ -1,5 +1,6 @@
 """Judging, and the command that quantises: the bounds are kept, what was skipped is recorded."""
 
+import io
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import openvino
 import pytest
 
 from embedserve.backends import artefacts
-from embedserve.errors import MissingExtra
+from embedserve.errors import ArtefactError, MissingExtra
 from embedserve.optimizing import corpus, judge, judge_scores
 from embedserve.optimizing.judge import Quality, Verdict
 
@@ -100,6 +101,23 @@ def test_a_cross_encoder_is_calibrated_and_judged_on_pairs(cross_encoder_source)
     assert len(rows) == 40
     own = tokenizer.pair(pairs[1].query, [pairs[1].document], 64)[0].ids
     np.testing.assert_array_equal(rows[judge_scores.CANDIDATES], own)
+
+
+@pytest.mark.parametrize(("dot_products", "said"), [(False, True), (True, False)])
+def test_before_the_minutes_of_work_a_cpu_without_dot_products_is_told_what_int8_is_worth(
+    dot_products, said, tiny_jina, tmp_path, monkeypatch
+):
+    from rich.console import Console
+
+    from embedserve.machine import cpu
+    from embedserve.optimizing.optimize import optimize
+
+    monkeypatch.setattr(cpu, "features", lambda: cpu.CpuFeatures("an old CPU", False, dot_products, ()))
+    (tmp_path / "no code").mkdir()
+    console = Console(file=io.StringIO(), width=500)
+    with pytest.raises(ArtefactError, match="no text to calibrate on"):
+        optimize(tiny_jina, tmp_path, calibrate=tmp_path / "no code", texts=9, pairs=0, threads=1, console=console)
+    assert ("an old CPU has no int8 dot products" in console.file.getvalue()) == said
 
 
 @pytest.mark.slow
