@@ -72,7 +72,7 @@ class Settings(BaseModel):
     )
     wide: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="One text alone on all cores, for a second copy of the weights in memory; `auto`: up to 256 MB and a sixteenth of the memory",
+        description="One text alone on all cores, for a second copy of the weights in memory; `auto`: up to 256 MB and a sixteenth of the memory, beyond that fp32 computes every product on all cores",
     )
     overlong: Literal["truncate", "error"] = Field(
         "truncate", description="A text over the model's limit is cut, or refused with 400"
