@@ -9,7 +9,7 @@ model's layers, so quantising the activations is in the time. Turns are interlea
 - openvino: static int8, as `embedserve optimize` makes it; openvino dynamic: int8 weights alone, activations
   quantised as they come (DYNAMIC_QUANTIZATION_GROUP_SIZE).
 - onnx u8s8, onnx u8u8: ONNX Runtime's DynamicQuantizeLinear and MatMulInteger, weights signed and unsigned.
-- torch: its dynamically quantised Linear (FBGEMM, 7-bit weights on request: the speed is the same).
+- torch: its dynamically quantised Linear (FBGEMM).
 """
 
 from __future__ import annotations
