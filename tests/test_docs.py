@@ -19,6 +19,7 @@ from embedserve import sources  # noqa: E402
 from embedserve.client_settings import client_settings  # noqa: E402
 from embedserve.settings import Settings, load_settings  # noqa: E402
 
+TOPS = ("embeddings", "qdrant", "scripts", "tests", "vscode")
 EN, UK = (ROOT / "README.md").read_text(), (ROOT / "README.uk.md").read_text()
 
 
@@ -83,6 +84,7 @@ def test_the_continue_block_and_the_json_blocks_parse():
             json.loads(code)
 
 
+CODE = [path for suffix in ("py", "sh", "c", "mjs") for top in TOPS for path in (ROOT / top).rglob(f"*.{suffix}")]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "memory-bank").rglob("*.md")]
 
 
@@ -91,6 +93,13 @@ def test_relative_links_lead_somewhere_from_the_page_that_has_them(page):
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     targets = re.findall(r"\]\((?!https?://|mailto:|#)([^)#\s]+)", text)
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_of_code_that_a_page_names_is_in_the_repository(page):
+    paths = ["/" + str(path.relative_to(ROOT)) for path in CODE]
+    named = re.findall(r"`(?:python |pytest )?([\w./-]*[\w-]+\.(?:py|sh|c|mjs))\b", page.read_text())
+    assert [name for name in named if not any(path.endswith("/" + name) for path in paths)] == []
 
 
 def test_every_decision_is_in_the_log():

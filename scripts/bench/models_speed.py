@@ -11,11 +11,15 @@ The folder: scripts/bench/random_jina.py writes one.
 from __future__ import annotations
 
 import argparse
-import resource
+import sys
 import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
+
+from support.memory import peak_mib
 
 
 def tokens(folder: Path) -> None:
@@ -73,10 +77,6 @@ def timed(work: Callable[[], object], clock: Callable[[], float]) -> float:
     start = clock()
     work()
     return (clock() - start) * 1000
-
-
-def peak_mib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def main() -> None:
