@@ -180,7 +180,7 @@ def test_pull_at_ten_random_moments(tmp_path: Path) -> None:
         }
         hub.delay = 0.3
         for after in moments(3, seed=2):
-            interrupted([*EMBEDSERVE, "pull", "acme/tiny-jina"], after, machine)
+            interrupted([*EMBEDSERVE, "pull", "acme/tiny-jina"], after, machine, done=" is on this machine ")
         hub.delay = 0
         done = subprocess.run([*EMBEDSERVE, "pull", "acme/tiny-jina"], env=machine, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -194,7 +194,7 @@ def test_optimize_at_ten_random_moments(tmp_path: Path) -> None:
     environment = clean_environment(EMBEDDING_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="1")
     command = [*EMBEDSERVE, "optimize", "all-MiniLM-L6-v2", "--texts", "40", "--pairs", "200"]
     for after in moments(12, seed=3):
-        interrupted(command, after, environment)
+        interrupted(command, after, environment, done="cosine to fp32, worst")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, 2), done.stderr  # 2: judged and refused, which is an answer
     assert "Traceback" not in done.stderr
