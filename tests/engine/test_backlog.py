@@ -83,6 +83,27 @@ async def test_a_small_job_goes_first_but_never_starves_the_others(loop):
 
 
 @on_loop
+async def test_while_many_search_at_once_the_others_come_in_halves_until_a_second_after(loop):
+    def scanned(backlog):
+        batch = backlog.take(lambda: Budget(tokens=400, texts=100, worth=100))
+        backlog.complete(batch, np.ones((len(batch), 2), dtype=np.float32))
+        return len(batch)
+
+    for at_once, expected in ((1, 40), (2, 40), (16, 20)):
+        backlog = Backlog()
+        submit(backlog, loop, [10] * 600)
+        for turn in range(4):
+            for i in range(at_once):
+                submit(backlog, loop, [3], salt=f"{turn}, {i}", small=True)
+            waiting = at_once
+            while waiting:
+                waiting -= sum(item.length == 3 for item in compute(backlog))
+        assert scanned(backlog) == expected, at_once
+        backlog.last_small -= 1.1
+        assert scanned(backlog) == 40, at_once
+
+
+@on_loop
 async def test_a_small_job_takes_a_text_that_waits_in_a_scan_with_it(loop):
     backlog = Backlog()
     submit(backlog, loop, [60] * 20 + [3], salt="same")

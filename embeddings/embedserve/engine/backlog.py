@@ -31,6 +31,8 @@ from embedserve.engine.planner import Budget, take_around
 
 _SMALL_STREAK = 8
 _LEAST_SHARE = 64  # tokens: less is not worth a worker of its own
+_CROWD = 3  # small jobs that wait when another one comes, on average of the last ones: more than one person searches
+_CROWD_FOR = 1.0  # seconds after the last small job
 
 
 @dataclass(eq=False)
@@ -104,6 +106,7 @@ class Backlog:
         self._waiting_tokens = 0
         self._idle = 0  # threads in take() that wait for work
         self.last_small = -math.inf  # time.monotonic() when the last small job came
+        self._crowd = 0.0  # how many of them wait when one comes
         self.dropped = 0  # texts that nobody wanted any more before they were computed
 
     @property
@@ -140,6 +143,7 @@ class Backlog:
             job.items.sort(key=lambda item: item.length)
             if job.small:
                 self.last_small = time.monotonic()
+                self._crowd += (len(self._small) - self._crowd) / 8
                 self._small.extend(fresh)
             else:
                 self._sorted.extend(fresh)
@@ -235,6 +239,14 @@ class Backlog:
         share = max(-(-self._waiting_tokens // (1 + self._idle)), _LEAST_SHARE)
         return budget if share >= budget.tokens else replace(budget, tokens=share, worth=min(budget.worth, share))
 
+    def _in_a_crowd(self, budget: Budget) -> Budget:
+        """Half a batch of the others' while many search at once: each of them waits for a part of one, and then for the
+        rest of the crowd."""
+        if self._crowd < _CROWD or time.monotonic() - self.last_small > _CROWD_FOR:
+            return budget
+        tokens = max(budget.tokens // 2, _LEAST_SHARE)
+        return replace(budget, tokens=tokens, worth=min(budget.worth, tokens))
+
     def _next(self, budget: Budget) -> list[Item]:
         while self._small and self._small[0].taken:
             self._small.popleft()
@@ -244,7 +256,7 @@ class Backlog:
             batch = self._take_small(budget)
         elif oldest is not None:
             self._streak = 0
-            batch = self._take_sorted(oldest, budget)
+            batch = self._take_sorted(oldest, self._in_a_crowd(budget))
         else:
             return []
         for item in batch:
