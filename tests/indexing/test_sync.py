@@ -14,7 +14,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 
 from embedserve.errors import IndexingFailed, SetupError
-from embedserve.indexing import plan
+from embedserve.indexing import pipeline, plan
 from embedserve.indexing.chunk import chunk_text, digest
 from embedserve.indexing.embedder import Embedder
 from embedserve.indexing.languages import language_of
@@ -173,6 +173,26 @@ async def test_equal_texts_are_embedded_once(
     assert (report.chunks, report.embedded) == (10, 6)
     assert len(service.texts) == 1 + 6  # and the probe
     assert found(await points(client, run.store)) == expected(workspace)
+
+
+async def test_a_file_that_was_cut_for_its_words_is_not_cut_again_for_its_vectors(
+    qdrant: Qdrant, client: AsyncQdrantClient, workspace: Path, service: EmbeddingStandIn, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def twice(*_file: object) -> None:
+        raise AssertionError("cut twice")
+
+    run = Run(qdrant, workspace, service)
+    indexer = Indexer(run.store, run.embedder, Display(quiet=True), lexicon=str(tmp_path / "home" / "words.sqlite"))
+    monkeypatch.setattr(pipeline, "chunk_text", twice)
+    await indexer.sync(run.report)
+    assert run.report.warnings == []
+    assert found(await points(client, run.store)) == expected(workspace)
+    monkeypatch.undo()
+    write(workspace / "a.py", "apple", "cherry")
+    await indexer.sync(run.report)
+    assert found(await points(client, run.store)) == expected(workspace)
+    await run.embedder.close()
 
 
 async def test_only_named_files_and_folders_are_read_again_in_a_watch_run(

@@ -18,6 +18,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from embedserve.indexing.cut import Part, cut
@@ -67,7 +68,7 @@ class Chunk:
             return self.signature.strip()
         return self.scope[-2] if self.kind == "method" and len(self.scope) > 1 else ""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Tells changed text from unchanged: 32 hex digits."""
         return digest(self.embedded_text)

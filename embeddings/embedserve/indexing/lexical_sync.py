@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from embedserve.errors import IndexingFailed
 from embedserve.indexing.chunk import CHUNKER, TEXT_FORM, chunk_text
@@ -28,6 +28,7 @@ from embedserve.indexing.lexical import (
     row_of,
 )
 from embedserve.indexing.load import file_digest, load, read_bytes
+from embedserve.indexing.spool import Spool, packed
 from embedserve.indexing.text import MAX_CHARS
 from embedserve.indexing.walk import Found, Walk
 from embedserve.indexing.workspace import shown_path
@@ -51,11 +52,12 @@ class Refreshed:
 @dataclass(frozen=True)
 class _Looked:
     """A file that was read. `stamp` None: it is gone, or no text. `rows` None: its content is as it was, only its stamp
-    is new."""
+    is new. `cut`: its chunks for the spool, where there is one."""
 
     path: str
     stamp: FileStamp | None = None
     rows: list[Row] | None = None
+    cut: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class _Job:
     file: Found
     stamp: FileStamp | None
     key: str
+    keep: bool
 
 
 def fitted(window: int) -> int:
@@ -87,7 +90,7 @@ class LexicalTask:
     """How one lexical index is brought up to date. `path`: of its file. `walk`: gives the files of the workspace, or
     those under some paths. `window`: of `fitted`; None: not known, so that of the last time counts.
     `chosen`: `Chosen.given` as JSON, "" for everything; None: as it was. `patience`: seconds to wait for another that
-    writes."""
+    writes. `spool`: gets the chunks of each file that is cut."""
 
     path: str
     workspace: str
@@ -97,6 +100,7 @@ class LexicalTask:
     advance: Callable[[str], None] = lambda _path: None
     chosen: str | None = None
     patience: float = BUSY_SECONDS
+    spool: Spool | None = None
 
     def run(self, found: Walk, only: set[str] | None = None) -> Refreshed:
         """`found`: the files of the walk of `only`. Raises IndexingFailed where it cannot be written."""
@@ -120,7 +124,7 @@ class LexicalTask:
             whole = lexicon.meta("complete") is not None and lexicon.meta("cutting") == cutting_key(window)
             if only is not None and not whole:
                 found, only = self.walk(None), None
-            return refresh(lexicon, self.workspace, found, window, only, self.stop, self.advance)
+            return refresh(lexicon, self.workspace, found, window, only, self.stop, self.advance, self.spool)
 
 
 def refresh(
@@ -131,6 +135,7 @@ def refresh(
     only: Iterable[str] | None = None,
     stop: threading.Event | None = None,
     advance: Callable[[str], None] = lambda _path: None,
+    spool: Spool | None = None,
 ) -> Refreshed:
     """Bring it up to date with the files that were `found`. `window`: of `fitted`. `only`: the files and folders that
     were walked; None: all. Raises sqlite3.Error."""
@@ -144,7 +149,7 @@ def refresh(
         with lexicon.writing():
             lexicon.distrust()  # all are read again, also when this run is stopped half way
             lexicon.set_meta(cutting=key, workspace=shown_path(workspace))
-    for group in _groups(_changed(workspace, found, known, key, same_cut, stop, advance)):
+    for group in _groups(_changed(workspace, found, known, key, same_cut, stop, advance, spool)):
         _write(lexicon, group, done)
     if not (stop and stop.is_set()):
         _take_out(lexicon, found, known, only, done)
@@ -161,16 +166,20 @@ def _changed(
     same_cut: bool,
     stop: threading.Event | None,
     advance: Callable[[str], None],
+    spool: Spool | None,
 ) -> Iterator[_Looked]:
     # What is nearest the top of the tree first, and of that what was changed last: it is found first, too.
     jobs = []
     for file in sorted(found.files, key=lambda file: (file.relative.count("/"), -file.changed_at)):
         stamp = known.get(shown_path(file.relative))
         if not (same_cut and stamp and stamp.changed_at == file.changed_at > 0 and stamp.size == file.size):
-            jobs.append(_Job(workspace, file, stamp, key))
+            jobs.append(_Job(workspace, file, stamp, key, keep=spool is not None))
     for looked in in_parallel(look_at, jobs):
         if stop and stop.is_set():
             return
+        if spool and looked.cut and looked.stamp:
+            spool.put(looked.path, looked.stamp.digest, looked.cut)
+            looked = replace(looked, cut=b"")
         if looked.stamp is not None:
             yield looked
         advance(looked.path)
@@ -198,7 +207,7 @@ def _look_at(job: _Job) -> _Looked:
     loaded = load(data, file.relative, file.language, job.key)
     window = int(job.key.split("/")[0])
     cut = chunk_text(path, loaded.text, loaded.language, window, loaded.generated)
-    return _Looked(path, new, [row_of(chunk) for chunk in cut.chunks])
+    return _Looked(path, new, [row_of(chunk) for chunk in cut.chunks], packed(cut) if job.keep else b"")
 
 
 def _write(lexicon: Lexicon, looked: Sequence[_Looked], done: Refreshed) -> None:

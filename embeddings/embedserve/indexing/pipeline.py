@@ -17,14 +17,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from embedserve.indexing.chunk import Chunk, chunk_text
+from embedserve.indexing.chunk import Chunk, Cut, chunk_text
 from embedserve.indexing.daemon import in_daemon_thread
 from embedserve.indexing.decode import NotText
 from embedserve.indexing.embedder import BATCH, Embedder
-from embedserve.indexing.load import load, read_bytes
+from embedserve.indexing.lexical_sync import cutting_key
+from embedserve.indexing.load import file_digest, load, read_bytes
 from embedserve.indexing.plan import Changed
 from embedserve.indexing.progress import Display
 from embedserve.indexing.report import Report
+from embedserve.indexing.spool import Spool
 from embedserve.indexing.store import Store
 from embedserve.indexing.stored import FileRecord, Point, Stored
 
@@ -71,7 +73,8 @@ class Batch:
 
 
 class Pipeline:
-    """One run over changed files. `stored_paths`: those that may have points (None: any may)."""
+    """One run over changed files. `stored_paths`: those that may have points (None: any may). `spool`: files that were
+    cut already."""
 
     def __init__(
         self, store: Store, embedder: Embedder, display: Display, report: Report, key: str, window: int
@@ -79,6 +82,7 @@ class Pipeline:
         self.store, self.embedder, self.display, self.report = store, embedder, display, report
         self.key, self.window = key, window
         self.stored_paths: set[str] | None = None
+        self.spool: Spool | None = None
         self._queue: asyncio.Queue[Batch | None] = asyncio.Queue(maxsize=2 * CONCURRENCY)
         self._whole: list[Work] = []  # files whose first point can be written
         self._stale: list[str] = []
@@ -130,8 +134,11 @@ class Pipeline:
     def cut(self, file: Changed) -> Cutting | None:
         """Read and cut one file; None, and a warning, where that failed: the run goes on without it."""
         try:
-            loaded = load(read_bytes(self.store.workspace, file.relative), file.relative, file.language, self.key)
-            cut = chunk_text(file.path, loaded.text, loaded.language, self.window, loaded.generated)
+            data = read_bytes(self.store.workspace, file.relative)
+            cut = self._cut_before(file, data)
+            if cut is None:
+                loaded = load(data, file.relative, file.language, self.key)
+                cut = chunk_text(file.path, loaded.text, loaded.language, self.window, loaded.generated)
         except (FileNotFoundError, NotText):
             return None  # changed since it was looked at; the next run sees it
         except Exception as error:  # whatever is wrong with one file, the others are indexed
@@ -139,7 +146,10 @@ class Pipeline:
             return None
         if cut.fallback:
             self._warn(file.path, f"{file.path}: {cut.fallback}; cut along its paragraphs")
-        return Cutting(loaded.digest, cut.chunks)
+        return Cutting(file_digest(data, self.key), cut.chunks)
+
+    def _cut_before(self, file: Changed, data: bytes) -> Cut | None:
+        return self.spool.take(file.path, file_digest(data, cutting_key(self.window))) if self.spool else None
 
     def _warn(self, path: str, warning: str) -> None:
         if path not in self._fallbacks:  # a file may be cut twice, for the lexical index and for vectors

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -33,6 +34,7 @@ from embedserve.indexing.pipeline import Pipeline
 from embedserve.indexing.plan import Plan, make_plan
 from embedserve.indexing.progress import Display
 from embedserve.indexing.report import Report
+from embedserve.indexing.spool import Spool
 from embedserve.indexing.store import Store
 from embedserve.indexing.stored import FileRecord, Recipe, Status
 from embedserve.indexing.walk import Walk, walk
@@ -77,6 +79,7 @@ class Indexer:
         self.embedder = embedder
         self.display = display
         self._stop = threading.Event()
+        self._spool: Spool | None = None
 
     async def sync(self, report: Report, changed: set[str] | None = None) -> None:
         """Index what changed. `changed`: the only paths (files, or folders with all that is under them) that need to be
@@ -86,12 +89,15 @@ class Indexer:
         """
         began = time.monotonic()
         self._stop.clear()
+        self._spool = Spool(os.path.dirname(self.lexicon)) if self.lexicon else None
         try:
             await self._write(report, await self.plan(report, changed))
             report.complete = True
             caught_up(self.lexicon)
         finally:
             self._stop.set()
+            if self._spool:
+                self._spool.close()
             report.seconds = time.monotonic() - began
 
     async def plan(self, report: Report, changed: set[str] | None = None) -> Planned:
@@ -138,7 +144,9 @@ class Indexer:
         began = time.monotonic()
         self.display.start("reading words", len(found.files))
         chosen = json.dumps(self.chosen.given) if self.chosen and self.chosen.given else ""
-        task = LexicalTask(self.lexicon, self.store.workspace, self._walk, window, self._stop, self._read, chosen)
+        task = LexicalTask(
+            self.lexicon, self.store.workspace, self._walk, window, self._stop, self._read, chosen, spool=self._spool
+        )
         try:
             refreshed = await in_daemon_thread(task.run, found, changed)
         except IndexingFailed as error:
@@ -187,7 +195,7 @@ class Indexer:
             return
         recipe = planned.opened.recipe
         pipeline = Pipeline(self.store, self.embedder, self.display, report, recipe.key, recipe.max_tokens)
-        pipeline.stored_paths = planned.stored_paths
+        pipeline.stored_paths, pipeline.spool = planned.stored_paths, self._spool
         began = time.monotonic()
         try:
             await pipeline.run(planned.plan.changed)
