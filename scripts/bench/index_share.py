@@ -5,13 +5,15 @@
 Real service (cache off), embedded Qdrant, real tree (the standard library). First the tree is indexed against a
 stand-in that remembers the texts. Then, in turns: the same texts in requests of 60, 10 at a time, and nothing else;
 and the index from nothing. Texts a second of both by the clock, and the share; reading, cutting, storing and the
-processes of the index and of Qdrant share the machine's cores with the server in the second.
+processes of the index and of Qdrant share the machine's cores with the server in the second, so CPU seconds of all
+three are printed, too: where all cores are busy, they are the share.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import sysconfig
@@ -20,6 +22,8 @@ import threading
 import time
 from pathlib import Path
 from statistics import median
+
+import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
 
@@ -31,13 +35,24 @@ from support.processes import EMBEDSERVE, clean_environment, embedded_qdrant
 AT_ONCE, A_REQUEST = 10, 60
 
 
+def cpu_seconds(pid: int) -> float:
+    """Of one process, its children not counted."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
 def index(tree: str, embeddings: str) -> dict[str, float]:
-    """Everything anew: the report of one run against a store of its own."""
+    """Everything anew: the report of one run against a store of its own, with seconds of CPU time of the indexer and
+    its children (`own_cpu`) and of the store (`store_cpu`)."""
     with tempfile.TemporaryDirectory() as folder, embedded_qdrant(Path(folder) / "storage") as qdrant:
         command = [*EMBEDSERVE, "index", tree, "--json", "--embeddings-url", embeddings, "--qdrant-url", qdrant.url]
         environment = clean_environment(EMBEDDING_HOME=f"{folder}/home")
+        before, stored = resource.getrusage(resource.RUSAGE_CHILDREN), cpu_seconds(qdrant.process.pid)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         report: dict[str, float] = json.loads(done.stdout)
+        report["own_cpu"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        report["store_cpu"] = cpu_seconds(qdrant.process.pid) - stored
         return report
 
 
@@ -93,11 +108,19 @@ def measure(server: StartedServer, tree: str, rounds: int) -> None:
     print(f"{report['files']} files, {report['chunks']} chunks, {len(texts)} texts of {served['id']}", flush=True)
     shares = []
     for number in range(rounds):
+        cpu = [cpu_seconds(server.process.pid)]
         own = len(texts) / alone(server, texts)
+        cpu.append(cpu_seconds(server.process.pid))
         report = index(tree, server.endpoint.url)
+        cpu.append(cpu_seconds(server.process.pid))
         whole = report["embedded"] / report["seconds"]
         shares.append(whole / own)
-        print(f"round {number + 1}: alone {own:.1f} texts/s, index {whole:.1f}: {whole / own:.1%}", flush=True)
+        print(
+            f"round {number + 1}: alone {own:.1f} texts/s, index {whole:.1f}: {whole / own:.1%}; CPU seconds: server "
+            f"{cpu[1] - cpu[0]:.1f} alone, {cpu[2] - cpu[1]:.1f} beside the index's {report['own_cpu']:.1f} and the "
+            f"store's {report['store_cpu']:.1f}",
+            flush=True,
+        )
     print(f"median share: {median(shares):.1%}")
 
 
