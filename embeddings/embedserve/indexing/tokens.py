@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import chain
 
 VERSION = 1
 
@@ -31,10 +32,7 @@ STOP_WORDS = frozenset(_STOP_WORDS_TEXT.split())
 
 def words(text: str) -> list[str]:
     """The stemmed words of `text` in order, with repetitions."""
-    found: list[str] = []
-    for identifier in _IDENTIFIER.findall(text):
-        found.extend(identifier_words(identifier))
-    return found
+    return list(chain.from_iterable(map(identifier_words, _IDENTIFIER.findall(text))))
 
 
 def query_words(text: str) -> list[str]:
