@@ -95,8 +95,8 @@ docker_tail() { # docker_tail SERVICE LINES [follow]: of this start alone
   local since container
   container=$(container_of "$1")
   since=$(docker_state "$1" '{{.State.StartedAt}}')
-  # A container that the restart policy has just started again has said nothing yet: what it said before is the reason.
-  [ -n "$since" ] && [ -z "${3:-}" ] && [ -z "$(docker logs --since "$since" --tail 1 "$container" 2>&1)" ] && since=''
+  # The restart policy has started it again, and it may have said a few lines already: the reason is what it said before.
+  [ -n "${3:-}" ] || [ "$(docker_state "$1" '{{.RestartCount}}')" = 0 ] || since=''
   docker logs ${since:+--since "$since"} --tail "$2" ${3:+-f} "$container" 2>&1
 }
 

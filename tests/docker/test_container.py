@@ -244,6 +244,23 @@ def test_manage_sh_names_the_port_the_crash_and_the_container_in_its_way(checkou
         docker("rm", "-f", "in-the-way")
 
 
+def test_the_last_lines_of_a_crash_are_shown_when_the_restart_has_said_something_already(image):
+    """The container's second life says its first lines before anybody has looked."""
+    lives = "[ -e /tmp/lived ] && { echo 'an early line'; exec sleep 60; }; touch /tmp/lived; echo 'the reason'; exit 1"
+    docker("run", "-d", "--name", "crashing", "--restart", "on-failure", "--entrypoint", "sh", image, "-c", lives)
+    try:
+        deadline = time.monotonic() + 30
+        while "an early line" not in (log := docker("logs", "crashing")):
+            assert time.monotonic() < deadline, log
+            time.sleep(0.1)
+        shown = "container_of() { echo crashing; }; docker_tail jina 20"
+        script = f". '{ROOT}/scripts/lib/docker.sh'; {shown}"
+        said = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+        assert said.splitlines() == ["the reason", "an early line"]
+    finally:
+        docker("rm", "-f", "crashing")
+
+
 def test_both_compose_files_and_the_gpu_override_are_valid():
     assert "jina-openai" in compose("config")
     assert "qdrant/qdrant:v" in compose("config", file="qdrant/docker-compose.yml")
