@@ -87,7 +87,6 @@ class Pipeline:
         self._whole: list[Work] = []  # files whose first point can be written
         self._stale: list[str] = []
         self._vectors: OrderedDict[str, Any] = OrderedDict()
-        self._fallbacks: set[str] = set()
 
     async def run(self, changed: Sequence[Changed]) -> None:
         """Raises IndexingFailed; what was stored until then is safe."""
@@ -142,20 +141,18 @@ class Pipeline:
         except (FileNotFoundError, NotText):
             return None  # changed since it was looked at; the next run sees it
         except Exception as error:  # whatever is wrong with one file, the others are indexed
-            self._warn(file.path, f"{file.path}: {type(error).__name__}: {error}; kept as it was indexed")
+            self._warn(f"{file.path}: {type(error).__name__}: {error}; kept as it was indexed")
             return None
         if cut.fallback:
-            self._warn(file.path, f"{file.path}: {cut.fallback}; cut along its paragraphs")
+            self._warn(f"{file.path}: {cut.fallback}; cut along its paragraphs")
         return Cutting(file_digest(data, self.key), cut.chunks)
 
     def _cut_before(self, file: Changed, data: bytes) -> Cut | None:
         return self.spool.take(file.path, file_digest(data, cutting_key(self.window))) if self.spool else None
 
-    def _warn(self, path: str, warning: str) -> None:
-        if path not in self._fallbacks:  # a file may be cut twice, for the lexical index and for vectors
-            self._fallbacks.add(path)
-            self.report.fallback += 1
-            self.report.warnings.append(warning)
+    def _warn(self, warning: str) -> None:
+        self.report.fallback += 1
+        self.report.warnings.append(warning)
 
     def _sorted_out(self, file: Changed, cutting: Cutting, stored: Stored) -> Iterator[tuple[Work, Chunk, bool]]:
         """The chunks that must be written: new ones, and ones whose place in the file or whose record changed."""
