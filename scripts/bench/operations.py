@@ -18,6 +18,8 @@ from embedserve.backends.artefacts import find
 from embedserve.backends.openvino_backend import computes_bf16
 from embedserve.backends.packing import pack
 from embedserve.models import sources
+from embedserve.models.encoder import biases
+from embedserve.models.graph import encoder_of
 from embedserve.settings import load_settings
 
 
@@ -31,13 +33,14 @@ def shares(model: str, precision: str, batches: int) -> tuple[Counter[str], floa
     bf16 = computes_bf16() and precision != "fp32"
     options = {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32", "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
     compiled = openvino.Core().compile_model(artefact.model, "CPU", options)
+    relative = biases(encoder_of(source.spec))
     names, request = [i.get_any_name() for i in compiled.inputs], compiled.create_infer_request()
     bare = Bare(model, precision)
     chosen = [batch for batch in next(bare.waves) if sum(map(len, batch)) > 512][:batches]
     found: Counter[str] = Counter()
     for again in range(2):  # the first time compiles kernels
         for batch in chosen:
-            feed = pack(batch)
+            feed = pack(batch, biases=relative)
             request.infer({name: feed[name] for name in names}, share_inputs=True, share_outputs=True)
             for entry in request.profiling_info if again else []:
                 found[entry.node_type] += int(entry.real_time.total_seconds() * 1e6)

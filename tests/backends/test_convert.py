@@ -8,6 +8,7 @@ import pytest
 from embedserve.backends import convert, openvino_ops
 from embedserve.backends.select import load_backend
 from embedserve.errors import ArtefactError
+from embedserve.models.encoder import biases
 from embedserve.models.sources import resolve
 from support.tiny_models import sentence_transformer
 
@@ -26,13 +27,14 @@ def modernbert(tmp_path_factory):
 
 
 def another(monkeypatch, **differences):
-    """openvino_ops.build writes the graph of an encoder that differs in this."""
+    """openvino_ops.build writes the graph of an encoder that differs in this, and the batches are made for it."""
     build = openvino_ops.build
 
     def built(spec, parameters, **options):
         return build(replace(spec, encoder=replace(spec.encoder, **differences)), parameters, **options)
 
     monkeypatch.setattr(openvino_ops, "build", built)
+    monkeypatch.setattr(convert, "biases", lambda encoder: biases(replace(encoder, **differences)))
 
 
 def test_an_export_says_on_how_many_texts_it_was_compared_and_how_close_it_was(modernbert, tmp_path):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from embedserve.backends.grouping import WASTE, groups
 from embedserve.backends.packing import STEP, pack, round_up
+from embedserve.models.ops import PADDING, Relative
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=20)
 
@@ -21,6 +22,19 @@ def test_every_token_is_gathered_into_its_own_place_and_back(sizes):
     home = rectangle.reshape(-1)[feed["back"]]
     assert (home[:total] == np.concatenate(sequences)).all()
     assert (feed["positions"][:total] == np.concatenate([np.arange(n) for n in sizes])).all()
+
+
+@given(lengths, st.booleans())
+def test_a_bias_is_that_of_the_distance_and_hides_the_padding(sizes, causal):
+    values = np.arange(2 * 400 - 1, dtype=np.float32)[None]
+    values[:, 400:] = PADDING if causal else values[:, 400:]
+    feed = pack([np.ones(n, dtype=np.int32) for n in sizes], biases=[Relative("near", values, causal=causal)])
+    rows, width = feed["mask"].shape
+    seen = np.broadcast_to(feed["near"], (rows, 1, width, width))
+    for i, j in np.random.default_rng(0).integers(0, width, (50, 2)):
+        for row, length in enumerate(sizes):
+            if i < length:  # nobody looks at what a filling token sees
+                assert seen[row, 0, i, j] == (values[0, 399 + j - i] if j < length else PADDING)
 
 
 @given(lengths)

@@ -28,7 +28,7 @@ from embedserve.backends import artefacts
 from embedserve.backends.base import TokenIds, Vectors
 from embedserve.backends.packing import Feed, pack
 from embedserve.models import graph
-from embedserve.models.encoder import Encoder
+from embedserve.models.encoder import Encoder, biases
 from embedserve.models.parameters import Parameters
 from embedserve.models.spec import ModelSource
 
@@ -137,7 +137,7 @@ def _compared(source: ModelSource, parameters: Parameters, run: Run, least: floa
 
     encoder = graph.encoder_of(source.spec)
     texts = sample(encoder.vocabulary, min(LONGEST, encoder.max_tokens)) + beyond_windows(encoder)
-    found, wanted = run(pack(texts)), numpy_ops.embed(source.spec, parameters, texts)
+    found, wanted = run(pack(texts, biases=biases(encoder))), numpy_ops.embed(source.spec, parameters, texts)
     worst = float(_closeness(found, wanted, source.spec.task).min())
     if not worst >= least:  # NaN is a failure too
         raise errors.ArtefactError(

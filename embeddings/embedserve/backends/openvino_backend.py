@@ -25,6 +25,7 @@ from embedserve.backends.packing import pack
 from embedserve.errors import InferenceFailed, OutOfMemory, SettingsError
 from embedserve.machine import cpu
 from embedserve.machine.memory import drop_mapped
+from embedserve.models.encoder import biases
 from embedserve.models.spec import ModelSpec
 
 KERNELS = 128  # compiled kernels that are kept; the default, 5,000, is hundreds of megabytes under mixed lengths
@@ -78,8 +79,10 @@ class OpenVinoBackend:
         self._wide = WideModel(lambda: self._used(compiled(1))) if wide and streams > 1 else None
         self._weights = artefact.model.with_suffix(".bin")
         self._inputs = [i.get_any_name() for i in self._model.inputs]
+        self._biases = [] if spec.encoder is None else biases(spec.encoder)
         self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()
+        self._tensor = openvino.Tensor
         self._buffers = Buffers(self._free)
         self.info = BackendInfo(
             "openvino",
@@ -110,8 +113,12 @@ class OpenVinoBackend:
         return model
 
     def _run(self, request: Any, sequences: Sequence[TokenIds]) -> Vectors:
-        feed = pack(sequences)
-        results = request.infer({name: feed[name] for name in self._inputs}, share_inputs=True, share_outputs=True)
+        feed = pack(sequences, biases=self._biases)
+        # infer() would keep the arrays that it is given until the next text, and a bias may have 0.3 GB. The request
+        # knows their address alone, and asks for nothing there before the next ones are set.
+        for name in self._inputs:
+            request.set_tensor(name, self._tensor(feed[name], shared_memory=True))
+        results = request.infer(share_outputs=True)
         return np.array(results[0], dtype=np.float32, order="C")
 
     def _infer(self, model: Any, name: str, sequences: Sequence[TokenIds]) -> Vectors:
@@ -130,7 +137,7 @@ class OpenVinoBackend:
                 raise InferenceFailed(f"OpenVINO: {str(error).strip().splitlines()[-1]}") from error
 
     def activation_bytes(self, count: int, length: int) -> int:
-        return count * length * (self._width * 60 + length * 8)
+        return count * length * (self._width * 60 + length * 4)
 
     def release_memory(self) -> None:
         """Frees the buffers between layers (they come back when needed), if nothing runs."""

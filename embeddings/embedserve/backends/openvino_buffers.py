@@ -1,7 +1,7 @@
 """When a compiled model gives its buffers back.
 
 The buffers between layers grow to the largest batch that a stream has computed, and OpenVINO keeps them: one text of
-8,192 tokens leaves 0.4 GB (a small model) to 1 GB (jina's shape) in each stream. They are given back once no such
+8,192 tokens leaves 0.4 GB (jina's shape) in each stream. They are given back once no such
 text came for `KEEP` seconds. That can be done only while nothing runs, so what comes next waits for what runs now.
 """
 

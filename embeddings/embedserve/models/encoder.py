@@ -255,6 +255,12 @@ def relative_bias(e: Encoder, window: int | None) -> Relative | None:
     return Relative(f"causal {e.causal}, window {window}", values, causal=e.causal)
 
 
+def biases(e: Encoder) -> list[Relative]:
+    """Those of its layers that are known without its parameters, one of each."""
+    found = [relative_bias(e, window) for window in dict.fromkeys(e.windows or (None,))]
+    return [bias for bias in found if bias is not None and bias.values is not None]
+
+
 def alibi_slopes(heads: int) -> list[float]:
     """One slope a head. For a power of two n: s^1 ... s^n with s = 2^(-8/n). Otherwise those of the power of
     two below, then every other one of the power of two above (Press et al. 2022, as in the original)."""

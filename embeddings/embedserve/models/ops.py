@@ -166,10 +166,10 @@ class Ops(ABC):
         padding = self.reshape(self.scale(absent, -PADDING), (0, 1, 1, -1))
         if relative is None:
             return Mask(padding)
-        slopes = None
-        if relative.slopes is not None:
-            slopes = self.constant("slopes", relative.slopes.reshape(1, -1, 1, 1))
-        return Mask(self.add(padding, self.relative(relative)), slopes)
+        return Mask(self.add(padding, self.relative(relative)), self.slopes(relative))
+
+    def slopes(self, relative: Relative) -> V | None:
+        return None if relative.slopes is None else self.constant("slopes", relative.slopes.reshape(1, -1, 1, 1))
 
     def rectangle(self, x: V, heads: int, width: int) -> V:
         """(1, T, heads * width) -> (n, L, heads, width)"""

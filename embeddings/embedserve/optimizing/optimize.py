@@ -20,6 +20,7 @@ from embedserve.backends import artefacts, convert
 from embedserve.backends.base import TokenIds, Vectors
 from embedserve.errors import ArtefactError, MissingExtra
 from embedserve.machine import cpu
+from embedserve.models import graph
 from embedserve.models.prompts import DOCUMENT, QUERY, prefix
 from embedserve.models.spec import ModelSource
 from embedserve.models.tokenizer import load_tokenizer
@@ -85,6 +86,7 @@ class _Job:
         features = cpu.features()
         nncf = quantize.quantize(
             self.fp32.model,
+            graph.encoder_of(self.source.spec),
             ids,
             folder,
             lambda done: self.bar.advance(step, done),

@@ -17,17 +17,24 @@ from embedserve.backends import artefacts
 from embedserve.backends.base import TokenIds
 from embedserve.backends.packing import Feed, pack
 from embedserve.errors import MissingExtra
+from embedserve.models.encoder import Encoder, biases
 
 ALPHA = 0.8  # SmoothQuant: how much of an outlier goes from the activations into the weights (precision.md)
 PASSES = 2  # over the calibration set: SmoothQuant's and the ranges'
 
 
 def quantize(
-    fp32: Path, ids: Sequence[TokenIds], folder: Path, progress: Callable[[int], None], *, saturates: bool
+    fp32: Path,
+    encoder: Encoder,
+    ids: Sequence[TokenIds],
+    folder: Path,
+    progress: Callable[[int], None],
+    *,
+    saturates: bool,
 ) -> str:
-    """Write the int8 model of `fp32` into folder; returns NNCF's version. `progress` gets texts done (PASSES
-    times each). saturates: the CPU adds pairs of products in 16 bits, so weights take 7. Raises MissingExtra without
-    nncf."""
+    """Write the int8 model of `fp32`, `encoder`'s graph, into folder; returns NNCF's version. `progress` gets texts
+    done (PASSES times each). saturates: the CPU adds pairs of products in 16 bits, so weights take 7. Raises
+    MissingExtra without nncf."""
     try:
         import nncf
     except ImportError:
@@ -38,11 +45,11 @@ def quantize(
 
     def feed(sequence: TokenIds) -> Feed:
         progress(1)
-        feed = pack([sequence])
+        feed = pack([sequence], biases=relative)
         return {name: feed[name] for name in names}
 
     model = openvino.Core().read_model(fp32)
-    names = [i.get_any_name() for i in model.inputs]
+    names, relative = [i.get_any_name() for i in model.inputs], biases(encoder)
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws bars of its own there
         quantised = nncf.quantize(
             model,
