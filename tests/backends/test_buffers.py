@@ -71,6 +71,26 @@ def test_a_batch_that_never_ends_stops_nobody(clock, monkeypatch):
     assert freed == [1]
 
 
+def test_they_are_given_back_when_asked_for_though_something_runs_at_any_moment():
+    freed, stop = [], threading.Event()
+    buffers = Buffers(lambda: freed.append(1))
+
+    def client(offset):
+        time.sleep(offset)
+        while not stop.is_set():
+            with buffers.in_use(1):
+                time.sleep(0.02)
+
+    with ThreadPoolExecutor(2) as pool:
+        clients = [pool.submit(client, offset) for offset in (0, 0.01)]  # one begins while the other runs
+        time.sleep(0.05)
+        buffers.release()
+        stop.set()
+        for one in clients:
+            one.result(5)
+    assert freed == [1]
+
+
 def test_a_library_that_refuses_costs_nobody_an_answer(clock, caplog):
     def busy():
         raise RuntimeError("busy")

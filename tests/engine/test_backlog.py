@@ -1,6 +1,8 @@
 """The backlog's laws: order and fairness of micro-batches, sharing, dropping, every future resolves."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedserve.engine.backlog import Backlog, Job
-from embedserve.engine.planner import Budget
+from embedserve.engine.planner import UNLIMITED, Budget
 from embedserve.errors import InferenceFailed, NotReady
 
 BUDGET = Budget(tokens=64, texts=4, worth=16)
@@ -80,6 +82,55 @@ async def test_a_small_job_goes_first_but_never_starves_the_others(loop):
         seen.append(compute(backlog)[0].length)
     assert seen[0] == 3
     assert seen.count(60) >= 2
+
+
+def one_long_at_a_time(length):
+    return 1 if length >= 100 else UNLIMITED
+
+
+LONG_ALONE = replace(BUDGET, at_once=one_long_at_a_time)
+
+
+@on_loop
+async def test_a_long_text_waits_for_the_one_that_runs_and_the_others_pass_it(loop):
+    backlog = Backlog()
+    submit(backlog, loop, [100, 200, 300, 9], salt=1)
+    submit(backlog, loop, [150, 8], salt=2)
+    first = backlog.take(lambda: LONG_ALONE)
+    assert [item.length for item in first] == [300]
+    assert sorted(item.length for item in backlog.take(lambda: LONG_ALONE)) == [8, 9]
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(backlog.take, lambda: LONG_ALONE)
+        await asyncio.sleep(0.05)
+        assert not waits.done()
+        submit(backlog, loop, [7], salt=3)  # what may run beside it still does
+        assert [item.length for item in waits.result(5)] == [7]
+        waits = pool.submit(backlog.take, lambda: LONG_ALONE)
+        await asyncio.sleep(0.05)
+        assert not waits.done()
+        backlog.complete(first, np.ones((1, 2), dtype=np.float32))  # wakes the worker that waits for it
+        try:
+            assert [item.length for item in waits.result(5)] == [200]
+        finally:
+            backlog.close(NotReady("the test is over"))
+
+
+@on_loop
+async def test_a_long_text_that_ended_in_whatever_way_lets_the_next_one_run(loop):
+    for end in ("complete", "fail", "cancel", "fail_all"):
+        backlog = Backlog()
+        job = submit(backlog, loop, [300], salt=1)
+        batch = backlog.take(lambda: LONG_ALONE)
+        if end == "cancel":  # its client has gone while it runs
+            backlog.cancel(job)
+        elif end == "fail_all":
+            backlog.fail_all(NotReady("injected"))
+        submit(backlog, loop, [200], salt=2)
+        if end == "fail":
+            backlog.fail(batch, InferenceFailed("injected"))
+        else:
+            backlog.complete(batch, np.ones((1, 2), dtype=np.float32))
+        assert [item.length for item in backlog.take(lambda: LONG_ALONE)] == [200]
 
 
 @on_loop

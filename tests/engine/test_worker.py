@@ -12,6 +12,7 @@ from embedserve.engine.backlog import Backlog
 from embedserve.engine.engine import Engine
 from embedserve.engine.health import Health
 from embedserve.engine.memory import MemoryGovernor
+from embedserve.engine.planner import UNLIMITED
 from embedserve.engine.worker import SEARCHING_SECONDS, TARGET_SECONDS, Worker
 
 BEST, LEAST = 4096, 256  # tokens
@@ -75,6 +76,52 @@ def test_a_number_of_texts_that_was_asked_for_is_taken_in_place_of_the_backends_
     assert one.budget().texts == asked
     one.governor.shrink()  # memory is short
     assert one.budget().texts == max(asked // 2, 1)
+
+
+def several(streams, **kwargs):
+    """One of so many workers that have measured 1,000 tokens a second."""
+    one = Worker(
+        backend(streams=streams), Backlog(), governor(**kwargs), "worker", lambda items, vectors: None, Health()
+    )
+    one.tokens_per_second = 1000
+    return one
+
+
+@pytest.mark.parametrize(("streams", "at_once"), [(1, 1), (2, 1), (4, 3)])
+def test_while_somebody_searches_one_worker_is_left_that_computes_no_text_of_longer_than_the_target(streams, at_once):
+    one, slow = several(streams), int(1000 * TARGET_SECONDS)
+    assert one.budget().at_once(8192) == UNLIMITED
+    one.backlog.last_small = time.monotonic()
+    assert (one.budget().at_once(slow), one.budget().at_once(slow + 1)) == (UNLIMITED, at_once)
+
+
+def test_a_text_that_needs_more_than_a_workers_share_of_the_memory_runs_alone_in_that():
+    one = several(4, limit=100 * 1024)
+    assert (one.budget().at_once(100), one.budget().at_once(101)) == (UNLIMITED, 1)
+
+
+def test_only_the_first_search_waits_for_long_texts(monkeypatch):
+    """A text of 2,000 tokens takes 0.4 s, of which both workers have one when the first search comes."""
+    monkeypatch.setattr(worker, "TARGET_SECONDS", 0.1)
+    model = backend(streams=2)
+    seconds = []
+
+    async def body():
+        engine = Engine("fake", model, FakeTokenizer(), 4096, governor())
+        await engine.start()
+        model.fail = lambda batch: time.sleep(0.4 if len(batch[0]) > 1024 else 0)
+        scan = asyncio.gather(*(engine.embed([f"{i}" * 2000]) for i in range(6)))
+        await asyncio.sleep(0.05)
+        while not scan.done():
+            start = time.monotonic()
+            await engine.embed([f"search {len(seconds)}"])
+            seconds.append(time.monotonic() - start)
+            await asyncio.sleep(0.02)
+        await engine.close()
+
+    asyncio.run(body())
+    assert len(seconds) > 10
+    assert max(seconds[1:]) < 0.3
 
 
 def test_memory_bounds_a_batch_exactly():

@@ -51,10 +51,14 @@ class Buffers:
                 self._gate.notify_all()
 
     def release(self) -> None:
-        """Give them back once nothing runs; gives up after a moment, since under load there is always something."""
+        """Give them back once nothing runs. Nothing begins meanwhile; gives up after a moment."""
         with self._gate:
-            if self._gate.wait_for(lambda: self._running == 0, timeout=_PATIENCE):
+            self._draining = True
+            self._gate.wait_for(lambda: not self._draining or not self._running, timeout=_PATIENCE)
+            if self._draining and not self._running:  # otherwise the last batch did it, or one does not end
                 self._give_back()
+            self._draining = False
+            self._gate.notify_all()
 
     def _give_back(self) -> None:
         self._draining, self._large_at = False, None

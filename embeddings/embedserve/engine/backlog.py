@@ -5,7 +5,8 @@ micro-batch:
 - items of small jobs (few tokens: a search) first, in order of arrival; after `_SMALL_STREAK` batches of them
   one batch of the others, so that nothing starves;
 - else around the longest text of the *oldest* job, filled with its neighbours in length from all jobs. So padding
-  is small, old requests finish first, and their clients send the next ones while the rest is computed.
+  is small, old requests finish first, and their clients send the next ones while the rest is computed. A text that is
+  too long to run beside what runs now is passed over until that is done.
 
 A job's future always resolves: with its vectors when the last item is done, with the first error otherwise. The lock
 is held for list work only, never during inference. Knows no tokenizer, cache or backend.
@@ -27,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedserve.backends.base import TokenIds, Vectors
-from embedserve.engine.planner import Budget, take_around
+from embedserve.engine.planner import UNLIMITED, Budget, take_around
 
 _SMALL_STREAK = 8
 _LEAST_SHARE = 64  # tokens: less is not worth a worker of its own
@@ -100,12 +101,13 @@ class Backlog:
         self._small: deque[Item] = deque()
         self._sorted: list[Item] = []  # ascending by length; items that were taken or dropped go when passed over
         self._jobs: OrderedDict[Job, None] = OrderedDict()  # oldest first, small ones not among them
+        self._long: set[Item] = set()  # that run now, and are long by their budget
         self._streak = 0
         self._closed: BaseException | None = None
         self._waiting = 0
         self._waiting_tokens = 0
         self._idle = 0  # threads in take() that wait for work
-        self.last_small = -math.inf  # time.monotonic() when the last small job came
+        self.last_small = -math.inf  # time.monotonic() when the last small job came, or was at last begun
         self._crowd = 0.0  # how many of them wait when one comes
         self.dropped = 0  # texts that nobody wanted any more before they were computed
 
@@ -176,6 +178,7 @@ class Backlog:
     def complete(self, items: Sequence[Item], vectors: npt.NDArray[np.float32]) -> None:
         """The rows of `vectors` are those of `items`."""
         with self._changed:
+            self._ran(items)
             for item, vector in zip(items, vectors, strict=True):
                 self._land(item)
                 for job, row in item.subscribers:
@@ -189,6 +192,7 @@ class Backlog:
     def fail(self, items: Sequence[Item], error: BaseException) -> None:
         """Every job with a text among `items` fails; their other texts are dropped."""
         with self._changed:
+            self._ran(items)
             for item in items:
                 self._land(item)
                 for job, _row in list(item.subscribers):
@@ -230,6 +234,11 @@ class Backlog:
                 self._waiting_tokens -= item.length
                 self.dropped += 1
 
+    def _ran(self, items: Sequence[Item]) -> None:
+        if not self._long.isdisjoint(items):
+            self._long.difference_update(items)
+            self._changed.notify_all()  # a worker may wait for it
+
     def _land(self, item: Item) -> None:
         if self._in_flight.get(item.key) is item:  # after fail_all() the same text may be there as another item
             del self._in_flight[item.key]
@@ -250,9 +259,10 @@ class Backlog:
     def _next(self, budget: Budget) -> list[Item]:
         while self._small and self._small[0].taken:
             self._small.popleft()
-        oldest = self._oldest_waiting()
+        oldest = self._oldest_waiting(budget)
         if self._small and (oldest is None or self._streak < _SMALL_STREAK):
             self._streak += 1
+            self.last_small = time.monotonic()
             batch = self._take_small(budget)
         elif oldest is not None:
             self._streak = 0
@@ -261,13 +271,21 @@ class Backlog:
             return []
         for item in batch:
             item.taken = True
+            if budget.at_once(item.length) < UNLIMITED:
+                self._long.add(item)
         self._waiting -= len(batch)
         self._waiting_tokens -= sum(item.length for item in batch)
         return batch
 
-    def _oldest_waiting(self) -> Item | None:
+    def _oldest_waiting(self, budget: Budget) -> Item | None:
+        """The longest text of the oldest job that may run beside what runs now."""
+        running = len(self._long)
         for job in self._jobs:
-            if (item := job.longest_waiting()) is not None:
+            item = job.longest_waiting()
+            if item is not None and running >= budget.at_once(item.length):
+                shorter = (one for one in reversed(job.items) if not one.taken)
+                item = next((one for one in shorter if running < budget.at_once(one.length)), None)
+            if item is not None:
                 return item
         return None
 

@@ -7,11 +7,13 @@ order a batch of 16 is two thirds padding.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 # A shorter neighbour joins a batch that is not yet worth running at this share of the longest text's length.
 _CLOSE = 0.85
+UNLIMITED = sys.maxsize
 _CLOSE_PACKED = 0.5  # attention over padding is cheap: 4 % of jina's work at 300 tokens
 
 
@@ -22,13 +24,16 @@ def cost(count: int, longest: int, tokens: int, packed: bool) -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """Bounds of one micro-batch. `fits(count, longest)` is the memory bound."""
+    """Bounds of one micro-batch. `fits(count, longest)` is the memory bound. `at_once(length)`: a text of this length
+    is long, and runs only while fewer than so many long ones do; UNLIMITED: it is not long.
+    """
 
     tokens: int
     texts: int
     worth: int = 0  # tokens from which on a batch is efficient: padding is no longer accepted beyond it
     packed: bool = False  # linear layers without padding
     fits: Callable[[int, int], bool] = lambda count, longest: True
+    at_once: Callable[[int], int] = lambda length: UNLIMITED
 
     def allows(self, count: int, longest: int, tokens: int) -> bool:
         """One text is always allowed: it cannot be split."""

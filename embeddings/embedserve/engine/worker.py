@@ -9,6 +9,7 @@ search waits during a scan.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from embedserve.backends.base import Backend, RunsAlone, Vectors
 from embedserve.engine.backlog import Backlog, Item
 from embedserve.engine.health import Health
 from embedserve.engine.memory import MemoryGovernor
-from embedserve.engine.planner import Budget, cost
+from embedserve.engine.planner import UNLIMITED, Budget, cost
 from embedserve.errors import EmbedServeError, InferenceFailed, NotReady, OutOfMemory
 
 log = logging.getLogger(__name__)
@@ -101,12 +102,24 @@ class Worker:
         target, least = (SEARCHING_SECONDS, _LEAST_SEARCHING) if searching else (TARGET_SECONDS, _LEAST_TOKENS)
         by_speed = int(self.tokens_per_second * target) if self.tokens_per_second else self._best_tokens
         estimate = self.backend.activation_bytes
+        most = max(self.backend.info.streams - 1, 1)
+        slow = self.tokens_per_second * TARGET_SECONDS or math.inf
+
+        def fits(count: int, longest: int) -> bool:
+            return estimate(count, longest) <= limits.max_bytes
+
+        def at_once(length: int) -> int:
+            if not fits(1, length):
+                return 1  # its memory is there once, not for each worker
+            return most if searching and length > slow else UNLIMITED  # the last worker is for searches
+
         return Budget(
             tokens=min(max(by_speed, least), self._best_tokens),
             texts=limits.texts(self._best_texts),
             worth=self._worth,
             packed=self.backend.info.packed,
-            fits=lambda count, longest: estimate(count, longest) <= limits.max_bytes,
+            fits=fits,
+            at_once=at_once,
         )
 
     def _run(self) -> None:
@@ -147,6 +160,8 @@ class Worker:
 
     def _compute(self, batch: list[Item]) -> None:
         lengths = [item.length for item in batch]
+        if self.backend.activation_bytes(len(batch), max(lengths)) > self.governor.limits().max_bytes:
+            release(self.backend)  # what earlier texts left: this one needs the room
         self._running_since = start = time.monotonic()
         try:
             alone = len(batch) == 1 and self.backlog.is_quiet(self.backend.info.streams)
