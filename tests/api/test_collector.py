@@ -2,10 +2,19 @@
 
 import asyncio
 import gc
+import time
+
+import pytest
 
 from embedserve.api import collector
 from embedserve.api.collector import GcMiddleware
 from embedserve.api.declare import EMBEDS, Declared, note
+from embedserve.machine.memory import Collections
+
+
+@pytest.fixture(autouse=True)
+def unused_collections(monkeypatch):
+    monkeypatch.setattr(collector, "COLLECTIONS", Collections())
 
 
 async def answered(middleware, small):
@@ -34,5 +43,30 @@ def test_searches_share_one_collection_and_a_large_request_has_its_own(monkeypat
         await asyncio.sleep(0)
         await asyncio.sleep(0.1)
         assert len(collections) == 2  # the large one's was the small one's too
+
+    asyncio.run(body())
+
+
+def test_where_a_collection_is_expensive_large_requests_share_one_too(monkeypatch):
+    def expensive():
+        collections.append(1)
+        end = time.thread_time() + 0.001
+        while time.thread_time() < end:
+            pass
+
+    collections = []
+    monkeypatch.setattr(gc, "collect", expensive)
+
+    async def app(_scope, _receive, _send):
+        pass
+
+    async def body():
+        middleware = GcMiddleware(app, frozen=lambda: True)
+        for _ in range(20):
+            await answered(middleware, small=False)
+            await asyncio.sleep(0)
+        assert len(collections) == 1
+        await asyncio.sleep(0.1)
+        assert len(collections) == 2
 
     asyncio.run(body())

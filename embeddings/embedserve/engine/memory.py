@@ -3,18 +3,19 @@
 The governor compares RSS with `max_memory_percent` of the limit: over the threshold the cap on texts halves, at each
 look, down to `min_batch_size`; under 90 % of it the cap doubles back. The headroom, shared by the workers, bounds the
 bytes of one micro-batch, down to one text: memory beats `min_batch_size`. Every COLLECT_EVERY micro-batches garbage is
-collected, so that cycles of a request that takes minutes do not wait for its end.
+collected, if it is time for that, so that cycles of a request that takes minutes do not wait for its end.
 """
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
+
+from embedserve.machine.memory import COLLECTIONS
 
 COLLECT_EVERY = 10  # micro-batches
 _LOOK_EVERY = 0.25
@@ -87,7 +88,7 @@ class MemoryGovernor:
             self._batches += 1
             due = self._batches % COLLECT_EVERY == 0
         if due:
-            gc.collect()
+            COLLECTIONS.collect()
 
     def shrink(self) -> None:
         """An inference ran out of memory: halve the cap now."""
