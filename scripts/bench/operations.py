@@ -15,6 +15,7 @@ from bare_backend import Bare
 
 from embedserve.backends import convert
 from embedserve.backends.artefacts import find
+from embedserve.backends.biases import Biases
 from embedserve.backends.openvino_backend import computes_bf16
 from embedserve.backends.packing import pack
 from embedserve.models import sources
@@ -33,7 +34,7 @@ def shares(model: str, precision: str, batches: int) -> tuple[Counter[str], floa
     bf16 = computes_bf16() and precision != "fp32"
     options = {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32", "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
     compiled = openvino.Core().compile_model(artefact.model, "CPU", options)
-    relative = biases(encoder_of(source.spec))
+    relative = Biases(biases(encoder_of(source.spec)))
     names, request = [i.get_any_name() for i in compiled.inputs], compiled.create_infer_request()
     bare = Bare(model, precision)
     chosen = [batch for batch in next(bare.waves) if sum(map(len, batch)) > 512][:batches]

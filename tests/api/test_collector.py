@@ -9,7 +9,7 @@ import pytest
 from embedserve.api import collector
 from embedserve.api.collector import GcMiddleware
 from embedserve.api.declare import EMBEDS, Declared, note
-from embedserve.machine.memory import Collections
+from embedserve.engine.garbage import Collections
 
 
 @pytest.fixture(autouse=True)

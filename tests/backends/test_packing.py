@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedserve.backends.biases import Biases
 from embedserve.backends.grouping import WASTE, groups
 from embedserve.backends.packing import STEP, pack, round_up
 from embedserve.models.ops import PADDING, Relative
@@ -28,13 +29,30 @@ def test_every_token_is_gathered_into_its_own_place_and_back(sizes):
 def test_a_bias_is_that_of_the_distance_and_hides_the_padding(sizes, causal):
     values = np.arange(2 * 400 - 1, dtype=np.float32)[None]
     values[:, 400:] = PADDING if causal else values[:, 400:]
-    feed = pack([np.ones(n, dtype=np.int32) for n in sizes], biases=[Relative("near", values, causal=causal)])
+    feed = pack([np.ones(n, dtype=np.int32) for n in sizes], biases=Biases([Relative("near", values, causal=causal)]))
     rows, width = feed["mask"].shape
     seen = np.broadcast_to(feed["near"], (rows, 1, width, width))
     for i, j in np.random.default_rng(0).integers(0, width, (50, 2)):
         for row, length in enumerate(sizes):
             if i < length:  # nobody looks at what a filling token sees
                 assert seen[row, 0, i, j] == (values[0, 399 + j - i] if j < length else PADDING)
+
+
+def test_a_kept_bias_is_the_same_array_for_texts_of_its_length_until_it_is_forgotten():
+    biases = Biases([Relative("near", np.arange(2 * 400 - 1, dtype=np.float32)[None])])
+
+    def seen(*sizes, keep=True):
+        return pack([np.ones(n, dtype=np.int32) for n in sizes], biases=biases, keep=keep)["near"]
+
+    first = seen(300)
+    assert seen(300) is first
+    assert seen(300, keep=False) is not first
+    assert seen(300, 300) is not first
+    assert not np.array_equal(seen(299), first)  # as wide, and one token fewer
+    again = seen(300)
+    assert np.array_equal(again, first)
+    biases.forget()
+    assert seen(300) is not again
 
 
 @given(lengths)

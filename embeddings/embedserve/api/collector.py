@@ -3,7 +3,7 @@
 The original service did this over 380,000 objects, 200 ms on the event loop each time, before the answer was sent.
 After `collect_and_freeze` a collection looks at the requests' own objects only: 0.2 ms, a third of what a search costs
 on the event loop. So small requests share one collection, `_SHARED_AFTER` the first of them. Where the requests are
-large and many it takes 5 ms, and then all share one for as long as machine/memory.py says.
+large and many it takes 5 ms, and then all share one for as long as engine/garbage.py says.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from embedserve.api.declare import traits
-from embedserve.machine.memory import COLLECTIONS
+from embedserve.engine.garbage import COLLECTIONS
 from embedserve.observability import GC_SECONDS
 
 _SHARED_AFTER = 0.1  # seconds

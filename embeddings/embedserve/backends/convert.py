@@ -26,6 +26,7 @@ import numpy as np
 from embedserve import errors
 from embedserve.backends import artefacts
 from embedserve.backends.base import TokenIds, Vectors
+from embedserve.backends.biases import Biases
 from embedserve.backends.packing import Feed, pack
 from embedserve.models import graph
 from embedserve.models.encoder import Encoder, biases
@@ -137,7 +138,7 @@ def _compared(source: ModelSource, parameters: Parameters, run: Run, least: floa
 
     encoder = graph.encoder_of(source.spec)
     texts = sample(encoder.vocabulary, min(LONGEST, encoder.max_tokens)) + beyond_windows(encoder)
-    found, wanted = run(pack(texts, biases=biases(encoder))), numpy_ops.embed(source.spec, parameters, texts)
+    found, wanted = run(pack(texts, biases=Biases(biases(encoder)))), numpy_ops.embed(source.spec, parameters, texts)
     worst = float(_closeness(found, wanted, source.spec.task).min())
     if not worst >= least:  # NaN is a failure too
         raise errors.ArtefactError(

@@ -19,7 +19,8 @@ import numpy as np
 
 from embedserve.backends.artefacts import Artefact
 from embedserve.backends.base import BackendInfo, TokenIds, Vectors
-from embedserve.backends.openvino_buffers import Buffers
+from embedserve.backends.biases import Biases
+from embedserve.backends.openvino_buffers import LARGE, Buffers
 from embedserve.backends.openvino_wide import WideModel
 from embedserve.backends.packing import pack
 from embedserve.errors import InferenceFailed, OutOfMemory, SettingsError
@@ -79,7 +80,7 @@ class OpenVinoBackend:
         self._wide = WideModel(lambda: self._used(compiled(1))) if wide and streams > 1 else None
         self._weights = artefact.model.with_suffix(".bin")
         self._inputs = [i.get_any_name() for i in self._model.inputs]
-        self._biases = [] if spec.encoder is None else biases(spec.encoder)
+        self._biases = Biases([] if spec.encoder is None else biases(spec.encoder))
         self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()
         self._tensor = openvino.Tensor
@@ -112,8 +113,8 @@ class OpenVinoBackend:
         drop_mapped(self._weights)
         return model
 
-    def _run(self, request: Any, sequences: Sequence[TokenIds]) -> Vectors:
-        feed = pack(sequences, biases=self._biases)
+    def _run(self, request: Any, sequences: Sequence[TokenIds], *, large: bool = False) -> Vectors:
+        feed = pack(sequences, biases=self._biases, keep=large)
         # infer() would keep the arrays that it is given until the next text, and a bias may have 0.3 GB. The request
         # knows their address alone, and asks for nothing there before the next ones are set.
         for name in self._inputs:
@@ -122,13 +123,14 @@ class OpenVinoBackend:
         return np.array(results[0], dtype=np.float32, order="C")
 
     def _infer(self, model: Any, name: str, sequences: Sequence[TokenIds]) -> Vectors:
-        with self._buffers.in_use(self.activation_bytes(len(sequences), max(map(len, sequences)))):
+        need = self.activation_bytes(len(sequences), max(map(len, sequences)))
+        with self._buffers.in_use(need):
             request = getattr(self._requests, name, None)  # one a thread and model
             if request is None:
                 request = model.create_infer_request()
                 setattr(self._requests, name, request)
             try:
-                return self._run(request, sequences)
+                return self._run(request, sequences, large=need > LARGE)
             except MemoryError as error:
                 raise OutOfMemory(f"no memory for {len(sequences)} texts") from error
             except RuntimeError as error:
@@ -144,6 +146,7 @@ class OpenVinoBackend:
         self._buffers.release()
 
     def _free(self) -> None:
+        self._biases.forget()
         self._model.release_memory()
         if self._wide is not None:
             self._wide.release_memory()

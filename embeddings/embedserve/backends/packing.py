@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embedserve.backends.base import TokenIds
-from embedserve.models.ops import PADDING, Relative
+from embedserve.backends.biases import Biases
 from embedserve.models.tokenizer import ID, PROMPT, SECOND
 
 STEP = 16  # small sizes are rounded up to a multiple of this
 ALONE_STEP, ALONE_UP_TO = 8, 64  # tokens of a text by itself, a search: of 22 tokens 16s make 32, a third more work
-
 
 Feed = dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]
 
@@ -37,12 +36,14 @@ def round_up(size: int, *, alone: bool = False) -> int:
     return -(-size // step) * step
 
 
-def pack(sequences: Sequence[TokenIds], *, rounded: bool = True, biases: Sequence[Relative] = ()) -> Feed:
+def pack(
+    sequences: Sequence[TokenIds], *, rounded: bool = True, biases: Biases | None = None, keep: bool = False
+) -> Feed:
     """The inputs of a packed model for n texts with T tokens in all, the longest of length L.
 
     ids, positions, types, back: (T',) int32; rows: (n, L') int32; first, last: (n,) int32; mask, pooled, places:
-    (n, L') float32, 1 where a token is real, 1 where it is pooled, its place from 1 where it is pooled; each of
-    `biases` under its name, (n or 1, 1, L', L') float32.
+    (n, L') float32, 1 where a token is real, 1 where it is pooled, its place from 1 where it is pooled; `biases` as
+    they say; keep: they may be kept for the next texts.
     Filling tokens (T' - T of them) are looked at by nobody. rounded: T' and L' are; otherwise they are T and L.
     """
     lengths = np.array([len(s) for s in sequences])
@@ -79,17 +80,5 @@ def pack(sequences: Sequence[TokenIds], *, rounded: bool = True, biases: Sequenc
         "places": pooled * (columns + 1).astype(np.float32),
         "first": first,
         "last": last.astype(np.int32),
-    } | {bias.name: _seen(bias, real) for bias in biases}
-
-
-def _seen(bias: Relative, real: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """What each token sees of its own text, (n or 1, 1, L, L): values[j - i], and PADDING where no token j is. real:
-    (n, L)."""
-    assert bias.values is not None
-    width = real.shape[1]
-    middle = bias.values.shape[1] // 2
-    near = bias.values[0, middle - width + 1 : middle + width]  # by j - i, from 1 - L to L - 1
-    table = np.lib.stride_tricks.sliding_window_view(near, width)[::-1]  # (L, L), line i is query i's
-    if bias.causal or real.all():  # padding is later than every token
-        return np.ascontiguousarray(table)[None, None]
-    return np.where(real[:, None, None, :], table, np.float32(PADDING))
+        **({} if biases is None else biases.feed(real, keep=keep)),
+    }

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from embedserve.machine.memory import COLLECTIONS
+from embedserve.engine.garbage import COLLECTIONS
 
 COLLECT_EVERY = 10  # micro-batches
 _LOOK_EVERY = 0.25

@@ -10,8 +10,6 @@ import ctypes
 import gc
 import re
 import sys
-import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -70,37 +68,6 @@ def drop_mapped(file: Path) -> None:
             if found and found[3] == wanted:
                 start, end = int(found[1], 16), int(found[2], 16)
                 madvise(start, end - start, _MADV_DONTNEED)
-
-
-class Collections:
-    """Collections of garbage under load, one for all who ask. Each holds the interpreter and cannot be interrupted:
-    0.2 ms after a search, 5 ms while requests of thousands of texts are there, many times that where its thread loses
-    its core. So they take `SHARE` of the time at most. Thread-safe."""
-
-    SHARE = 0.02
-
-    def __init__(self) -> None:
-        self._not_before = 0.0  # time.monotonic()
-        self._turn = threading.Lock()
-
-    def due_in(self) -> float:
-        """Seconds until the next may run."""
-        return max(0.0, self._not_before - time.monotonic())
-
-    def collect(self) -> bool:
-        """Whether it was time for one. Otherwise, and while another thread collects, nothing is done."""
-        if self.due_in() or not self._turn.acquire(blocking=False):
-            return False
-        try:
-            start = time.thread_time()
-            gc.collect()
-            self._not_before = time.monotonic() + (time.thread_time() - start) / self.SHARE
-        finally:
-            self._turn.release()
-        return True
-
-
-COLLECTIONS = Collections()
 
 
 def collect_and_freeze() -> None:

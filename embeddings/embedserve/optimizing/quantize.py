@@ -15,6 +15,7 @@ from pathlib import Path
 
 from embedserve.backends import artefacts
 from embedserve.backends.base import TokenIds
+from embedserve.backends.biases import Biases
 from embedserve.backends.packing import Feed, pack
 from embedserve.errors import MissingExtra
 from embedserve.models.encoder import Encoder, biases
@@ -49,7 +50,7 @@ def quantize(
         return {name: feed[name] for name in names}
 
     model = openvino.Core().read_model(fp32)
-    names, relative = [i.get_any_name() for i in model.inputs], biases(encoder)
+    names, relative = [i.get_any_name() for i in model.inputs], Biases(biases(encoder))
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF draws bars of its own there
         quantised = nncf.quantize(
             model,
