@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from embedserve.backends import openvino_buffers
+from embedserve.backends import openvino_backend, openvino_buffers
 from embedserve.backends.openvino_buffers import LARGE, Buffers
 from embedserve.backends.select import load_backend
 from support.memory import status_mib
@@ -142,6 +142,17 @@ def test_the_memory_of_a_large_batch_comes_back_while_small_ones_go_on(minilm, h
     backend.embed([texts[0][:20]])
     assert resident().rss < with_buffers - 60e6
     assert np.array_equal(backend.embed(texts), want)
+    backend.close()
+
+
+def test_long_texts_that_share_a_bias_have_the_vectors_that_each_has_alone(tiny_jina, tmp_path, monkeypatch):
+    backend = load_backend(tiny_jina, backend="openvino", precision="fp32", home=tmp_path, threads=2)
+    texts = [np.arange(5, 5 + length, dtype=np.int32) % 100 + 5 for length in (700, 650, 700, 700)]
+    want = [backend.embed([text]) for text in texts]
+    monkeypatch.setattr(openvino_backend, "LARGE", 0)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            assert all(map(np.array_equal, pool.map(lambda text: backend.embed([text]), texts), want))
     backend.close()
 
 

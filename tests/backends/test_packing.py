@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from embedserve.backends.biases import Biases
 from embedserve.backends.grouping import WASTE, groups
-from embedserve.backends.packing import STEP, pack, round_up
+from embedserve.backends.packing import ALONE_STEP, STEP, pack, round_up
 from embedserve.models.ops import PADDING, Relative
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=20)
@@ -58,8 +58,7 @@ def test_a_kept_bias_is_the_same_array_for_texts_of_its_length_until_it_is_forgo
 @given(lengths)
 def test_shapes_are_rounded_up_so_that_few_are_distinct(sizes):
     feed = pack([np.ones(n, dtype=np.int32) for n in sizes])
-    alone = len(sizes) == 1
-    assert feed["ids"].shape[0] == round_up(sum(sizes), alone=alone)
+    assert feed["ids"].shape[0] == round_up(sum(sizes), alone=ALONE_STEP if len(sizes) == 1 else 0)
     assert feed["mask"].shape[1] == round_up(max(sizes))
     assert feed["mask"].shape[1] % STEP == 0  # or softmax in float32 differs in its last bit, alone and in a batch
     assert feed["mask"].sum() == sum(sizes)
@@ -82,6 +81,8 @@ def test_few_sizes_are_left_and_little_is_wasted():
 
 
 def test_a_short_text_alone_is_filled_up_with_less():
-    sizes = {round_up(n, alone=True) for n in range(1, 8193)}
+    sizes = {round_up(n, alone=ALONE_STEP) for n in range(1, 8193)}
     assert sizes == {8, 24, 40, 56} | {round_up(n) for n in range(1, 8193)}
-    assert all(round_up(n, alone=True) - n < 8 for n in range(1, 65))
+    assert all(round_up(n, alone=ALONE_STEP) - n < 8 for n in range(1, 65))
+    assert pack([np.ones(21, dtype=np.int32)], alone=2)["ids"].shape == (22,)
+    assert pack([np.ones(21, dtype=np.int32)] * 2, alone=2)["ids"].shape == (round_up(42),)

@@ -22,10 +22,11 @@ from embedserve.backends.base import BackendInfo, TokenIds, Vectors
 from embedserve.backends.biases import Biases
 from embedserve.backends.openvino_buffers import LARGE, Buffers
 from embedserve.backends.openvino_wide import WideModel
-from embedserve.backends.packing import pack
+from embedserve.backends.packing import ALONE_STEP, pack
 from embedserve.errors import InferenceFailed, OutOfMemory, SettingsError
 from embedserve.machine import cpu
 from embedserve.machine.memory import drop_mapped
+from embedserve.machine.priority import in_a_nicer_thread
 from embedserve.models.encoder import biases
 from embedserve.models.spec import ModelSpec
 
@@ -34,6 +35,9 @@ MOST_STREAMS = 4  # more cores than this share a stream where they can: every st
 # Tokens of a batch. The plugin packs its weights at the first inference. In float32 it packs a part of them once more
 # at the first of certain sizes, such as 60, 64, 100 and 200. The copy for one text alone does so later.
 _SHORT, _LONG = 8, 64
+_ALONE_FP32 = (
+    2  # see packing.ALONE_STEP: in float32 a token costs twice as much, and a size leaves a hundredth in memory
+)
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
 
@@ -68,7 +72,8 @@ class OpenVinoBackend:
         core = openvino.Core()
 
         def compiled(streams: int) -> Any:
-            return core.compile_model(artefact.model, "CPU", options | {"NUM_STREAMS": streams})
+            chosen = options | {"NUM_STREAMS": streams}
+            return in_a_nicer_thread(lambda: core.compile_model(artefact.model, "CPU", chosen))
 
         self._model = compiled(streams)
         computed = self._model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -84,6 +89,7 @@ class OpenVinoBackend:
         self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()
         self._tensor = openvino.Tensor
+        self._alone = _ALONE_FP32 if artefact.precision == "fp32" else ALONE_STEP
         self._buffers = Buffers(self._free)
         self.info = BackendInfo(
             "openvino",
@@ -114,7 +120,7 @@ class OpenVinoBackend:
         return model
 
     def _run(self, request: Any, sequences: Sequence[TokenIds], *, large: bool = False) -> Vectors:
-        feed = pack(sequences, biases=self._biases, keep=large)
+        feed = pack(sequences, alone=self._alone, biases=self._biases, keep=large)
         # infer() would keep the arrays that it is given until the next text, and a bias may have 0.3 GB. The request
         # knows their address alone, and asks for nothing there before the next ones are set.
         for name in self._inputs:

@@ -27,17 +27,22 @@ ALONE_STEP, ALONE_UP_TO = 8, 64  # tokens of a text by itself, a search: of 22 t
 Feed = dict[str, npt.NDArray[np.int32] | npt.NDArray[np.float32]]
 
 
-def round_up(size: int, *, alone: bool = False) -> int:
+def round_up(size: int, *, alone: int = 0) -> int:
     """The next size that batches may have: 16, 32, ... 512, 544, ... 2048, 2112, ... 4096, 4224, ... alone: one text
-    may have 8, 16, 24, ... 64 too."""
+    may have a multiple of that too, up to 64."""
     if alone and size <= ALONE_UP_TO:
-        return -(-size // ALONE_STEP) * ALONE_STEP
+        return -(-size // alone) * alone
     step = STEP if size <= 32 * STEP else max(2 * STEP, (1 << (size - 1).bit_length()) >> 6)
     return -(-size // step) * step
 
 
 def pack(
-    sequences: Sequence[TokenIds], *, rounded: bool = True, biases: Biases | None = None, keep: bool = False
+    sequences: Sequence[TokenIds],
+    *,
+    rounded: bool = True,
+    alone: int = ALONE_STEP,
+    biases: Biases | None = None,
+    keep: bool = False,
 ) -> Feed:
     """The inputs of a packed model for n texts with T tokens in all, the longest of length L.
 
@@ -45,12 +50,13 @@ def pack(
     (n, L') float32, 1 where a token is real, 1 where it is pooled, its place from 1 where it is pooled; `biases` as
     they say; keep: they may be kept for the next texts.
     Filling tokens (T' - T of them) are looked at by nobody. rounded: T' and L' are; otherwise they are T and L.
+    alone: the step of a short text by itself.
     """
     lengths = np.array([len(s) for s in sequences])
     total, longest = int(lengths.sum()), int(lengths.max())
-    alone = len(sequences) == 1
+    step = alone if len(sequences) == 1 else 0
     # The width is of whole 16s, alone too: in float32 a softmax over 40 numbers is not to the bit that over 48.
-    padded, width = (round_up(total, alone=alone), round_up(longest)) if rounded else (total, longest)
+    padded, width = (round_up(total, alone=step), round_up(longest)) if rounded else (total, longest)
     columns = np.arange(width, dtype=np.int32)
     real = columns[None, :] < lengths[:, None]
     starts = (np.cumsum(lengths) - lengths).astype(np.int32)
