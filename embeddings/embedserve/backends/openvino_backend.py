@@ -35,9 +35,7 @@ MOST_STREAMS = 4  # more cores than this share a stream where they can: every st
 # Tokens of a batch. The plugin packs its weights at the first inference. In float32 it packs a part of them once more
 # at the first of certain sizes, such as 60, 64, 100 and 200. The copy for one text alone does so later.
 _SHORT, _LONG = 8, 64
-_ALONE_FP32 = (
-    2  # see packing.ALONE_STEP: in float32 a token costs twice as much, and a size leaves a hundredth in memory
-)
+_ALONE_FP32 = 2  # see packing.ALONE_STEP: in float32 a token costs twice as much, and a size takes little memory
 _NO_MEMORY = ("bad_alloc", "bad allocation", "not enough memory", "cannot allocate memory", "out of memory")
 
 
