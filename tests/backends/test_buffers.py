@@ -45,6 +45,23 @@ def test_after_half_a_minute_without_a_large_batch_the_next_one_gives_back_once(
     assert freed == [56]
 
 
+def test_while_a_large_batch_runs_nobody_waits_for_it_to_end(clock):
+    """However long it takes: one of jina's full length is a minute of a slow core."""
+    freed = []
+    buffers = Buffers(lambda: freed.append(clock.now))
+    run(buffers, LARGE + 1)
+    with buffers.in_use(LARGE + 1):
+        clock.now = 60
+        start = time.perf_counter()
+        for _ in range(3):
+            run(buffers, 1)
+        assert time.perf_counter() - start < 0.5
+        assert not freed
+    clock.now = 91
+    run(buffers, 1)
+    assert freed == [91]
+
+
 def test_it_waits_for_what_runs_and_what_comes_waits_for_it(clock):
     freed, order = [], []
     buffers = Buffers(lambda: freed.append(1))

@@ -1,10 +1,14 @@
 """Streams share the cores without a rest, and OpenVINO reports that it uses what it was given."""
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from embedserve.backends.openvino_backend import MOST_STREAMS, streams_for
+from embedserve.backends.select import load_backend
 
 
 @pytest.mark.parametrize("cores", range(1, 65))
@@ -40,3 +44,16 @@ def test_openvino_uses_what_it_was_given(cores):
 @pytest.mark.parametrize("cores", [11, 13])
 def test_a_prime_number_of_cores_is_not_one_stream(cores):
     assert streams_for(cores) == cores
+
+
+def test_a_worker_that_computes_for_the_first_time_does_not_wait_for_the_batch_of_another(minilm, home):
+    """Regression: a request that was made while a stream computed waited for it, 17 s beside a long text."""
+    large, small = list(np.arange(5, 9005, dtype=np.int32).reshape(18, 500)), np.arange(5, 25, dtype=np.int32)
+    for _ in range(3):  # it waited where both threads came to the same stream
+        backend = load_backend(minilm, backend="openvino", precision="fp32", home=home, threads=2)
+        with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+            running = one.submit(backend.embed, large)  # about a second
+            time.sleep(0.15)
+            other.submit(backend.embed, [small]).result(30)
+            assert not running.done()
+        backend.close()

@@ -10,6 +10,7 @@ KERNELS of them.
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import threading
 from collections.abc import Sequence
@@ -86,6 +87,7 @@ class OpenVinoBackend:
         self._biases = Biases([] if spec.encoder is None else biases(spec.encoder))
         self._width = max(spec.dimension, spec.encoder.width if spec.encoder else 0)
         self._requests = threading.local()
+        self._spare: list[Any] = []
         self._tensor = openvino.Tensor
         self._alone = _ALONE_FP32 if artefact.precision == "fp32" else ALONE_STEP
         self._buffers = Buffers(self._free)
@@ -103,6 +105,8 @@ class OpenVinoBackend:
         for tokens in (_SHORT, _LONG) if artefact.precision == "fp32" else (_SHORT,):
             self.embed([np.zeros(min(tokens, spec.max_tokens), dtype=np.int32)])  # a wrong file fails here
             drop_mapped(self._weights)  # the weights were packed for the plugin's kernels
+        # Made now: a request that is made while a stream computes can wait until that is done, 17 s for a long text.
+        self._spare = [self._model.create_infer_request() for _ in range(streams)]
 
     def embed(self, sequences: Sequence[TokenIds]) -> Vectors:
         return self._infer(self._model, "request", sequences)
@@ -131,7 +135,7 @@ class OpenVinoBackend:
         with self._buffers.in_use(need):
             request = getattr(self._requests, name, None)  # one a thread and model
             if request is None:
-                request = model.create_infer_request()
+                request = self._new_request(model)
                 setattr(self._requests, name, request)
             try:
                 return self._run(request, sequences, large=need > LARGE)
@@ -141,6 +145,12 @@ class OpenVinoBackend:
                 if any(sign in str(error).lower() for sign in _NO_MEMORY):
                     raise OutOfMemory(f"no memory for {len(sequences)} texts") from error
                 raise InferenceFailed(f"OpenVINO: {str(error).strip().splitlines()[-1]}") from error
+
+    def _new_request(self, model: Any) -> Any:
+        if model is self._model:
+            with contextlib.suppress(IndexError):
+                return self._spare.pop()
+        return model.create_infer_request()
 
     def activation_bytes(self, count: int, length: int) -> int:
         return count * length * (self._width * 60 + length * 4)
@@ -158,6 +168,7 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         self._requests = threading.local()
+        self._spare = []
         if self._wide is not None:
             self._wide.close()
         del self._model

@@ -26,7 +26,7 @@ class Buffers:
     def __init__(self, free: Callable[[], None]) -> None:
         self._free = free
         self._gate = threading.Condition()
-        self._running = 0
+        self._running = self._large = 0  # batches, and those of them that are large
         self._large_at: float | None = None  # when the last large batch ended; None: none since they were given back
         self._draining = False
 
@@ -37,14 +37,16 @@ class Buffers:
             if not self._gate.wait_for(lambda: not self._draining, timeout=_PATIENCE):
                 self._draining, self._large_at = False, time.monotonic()  # something runs for long: another time
             self._running += 1
+            self._large += need > LARGE
         try:
             yield
         finally:
             with self._gate:
                 self._running -= 1
+                self._large -= need > LARGE
                 if need > LARGE:
                     self._large_at = time.monotonic()
-                elif self._large_at is not None and time.monotonic() - self._large_at > KEEP:
+                elif self._large_at is not None and not self._large and time.monotonic() - self._large_at > KEEP:
                     self._draining = True
                 if self._draining and not self._running:
                     self._give_back()
