@@ -39,10 +39,6 @@ LOOP_BLOCKED = Gauge(
     "embedserve_event_loop_blocked_max_seconds",
     "Longest time that the event loop was blocked while requests were in flight, since the models were loaded",
 )
-LOOP_LATE = Gauge(
-    "embedserve_event_loop_late_max_seconds",
-    "The same with the time in which a thread had no core, as clients see it",
-)
 GC_SECONDS = Summary("embedserve_gc_seconds", "The collection after each embedding request")
 
 BATCHES = Counter("embedserve_batches_total", "Micro-batches computed")

@@ -30,7 +30,7 @@ from embedserve.api.openapi import document
 from embedserve.api.paths import CanonicalPath
 from embedserve.api.routes import routers
 from embedserve.errors import EmbedServeError, InvalidRequest, MethodNotAllowed, RouteNotFound
-from embedserve.observability import LOOP_BLOCKED, LOOP_LATE
+from embedserve.observability import LOOP_BLOCKED
 from embedserve.serving.housekeeping import keep_house
 from embedserve.serving.runtime import Runtime
 from embedserve.web.api_key import ApiKey
@@ -91,7 +91,6 @@ def create_app(runtime: Runtime) -> ASGIApp:
         )
     watch = LoopWatch(CanonicalPath(ErrorShapes(RequestContext(wrapped, table))))
     LOOP_BLOCKED.set_function(lambda: watch.longest)
-    LOOP_LATE.set_function(lambda: watch.late)
     return watch
 
 

@@ -27,7 +27,6 @@ from embedserve.backends.packing import ALONE_STEP, pack
 from embedserve.errors import InferenceFailed, OutOfMemory, SettingsError
 from embedserve.machine import cpu
 from embedserve.machine.memory import drop_mapped
-from embedserve.machine.priority import in_a_nicer_thread
 from embedserve.models.encoder import biases
 from embedserve.models.spec import ModelSpec
 
@@ -71,8 +70,7 @@ class OpenVinoBackend:
         core = openvino.Core()
 
         def compiled(streams: int) -> Any:
-            chosen = options | {"NUM_STREAMS": streams}
-            return in_a_nicer_thread(lambda: core.compile_model(artefact.model, "CPU", chosen))
+            return core.compile_model(artefact.model, "CPU", options | {"NUM_STREAMS": streams})
 
         self._model = compiled(streams)
         computed = self._model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
