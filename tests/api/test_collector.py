@@ -17,6 +17,10 @@ def unused_collections(monkeypatch):
     monkeypatch.setattr(collector, "COLLECTIONS", Collections())
 
 
+async def app(_scope, _receive, _send):
+    """Answers at once."""
+
+
 async def answered(middleware, small):
     scope = {"type": "http", "state": {"small": small}}
     note(scope, Declared("/v1/embeddings", EMBEDS))
@@ -27,9 +31,6 @@ def test_searches_share_one_collection_and_a_large_request_has_its_own(monkeypat
     collections = []
     monkeypatch.setattr(gc, "collect", lambda: collections.append(1))
     monkeypatch.setattr(collector, "_SHARED_AFTER", 0.02)
-
-    async def app(_scope, _receive, _send):
-        pass
 
     async def body():
         middleware = GcMiddleware(app, frozen=lambda: True)
@@ -50,15 +51,12 @@ def test_searches_share_one_collection_and_a_large_request_has_its_own(monkeypat
 def test_where_a_collection_is_expensive_large_requests_share_one_too(monkeypatch):
     def expensive():
         collections.append(1)
-        end = time.thread_time() + 0.001
+        end = time.thread_time() + 0.004  # the next is due in 0.2 s
         while time.thread_time() < end:
             pass
 
     collections = []
     monkeypatch.setattr(gc, "collect", expensive)
-
-    async def app(_scope, _receive, _send):
-        pass
 
     async def body():
         middleware = GcMiddleware(app, frozen=lambda: True)
@@ -66,7 +64,7 @@ def test_where_a_collection_is_expensive_large_requests_share_one_too(monkeypatc
             await answered(middleware, small=False)
             await asyncio.sleep(0)
         assert len(collections) == 1
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         assert len(collections) == 2
 
     asyncio.run(body())

@@ -2,27 +2,34 @@
 
 import gc
 import threading
-import time
+from types import SimpleNamespace
 
 import pytest
 
+from embedserve.engine import garbage
 from embedserve.engine.garbage import Collections
 
 
 def test_collections_take_a_bounded_share_of_the_time_whatever_one_costs(monkeypatch):
+    class Clock:
+        now = computed = 0.0
+
     def busy():
-        end = time.thread_time() + 0.004
-        while time.thread_time() < end:
-            pass
+        Clock.now += 0.1  # most of it without a core
+        Clock.computed += 0.004
         done.append(1)
 
     done = []
     monkeypatch.setattr(gc, "collect", busy)
+    monkeypatch.setattr(
+        garbage, "time", SimpleNamespace(monotonic=lambda: Clock.now, thread_time=lambda: Clock.computed)
+    )
     collections = Collections()
     assert collections.collect()
-    assert 0.15 < collections.due_in() <= 0.21  # 4 ms are 2 % of 0.2 s
+    assert collections.due_in() == pytest.approx(0.2)  # 4 ms are 2 % of it
+    Clock.now += 0.19
     assert not collections.collect()
-    time.sleep(collections.due_in())
+    Clock.now += 0.02
     assert collections.collect()
     assert len(done) == 2
 
