@@ -24,7 +24,6 @@ import os
 import re
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from statistics import median
@@ -33,7 +32,7 @@ from typing import Any, NamedTuple
 import psutil
 from rich.console import Console
 from rich.table import Table
-from soak_crowd import Client, Crowd, Pool
+from soak_crowd import Client, Crowd, Pool, Searches
 
 from embedserve.bench.client import Endpoint
 from embedserve.bench.report import percentile
@@ -159,13 +158,21 @@ def pool_of(count: int, models: list[str]) -> Pool:
     return Pool([*texts, *(text * -(-LONG // len(text)) for text in texts[:10])], models)
 
 
-def load(server: StartedServer, crowd: Crowd, args: argparse.Namespace) -> list[Sample]:
-    clients: list[threading.Thread] = [Client(n, crowd) for n in range(args.clients)]
-    clients.append(threading.Thread(target=crowd.search, daemon=True))
+def give_way() -> None:
+    """The clients stand for other machines: this program, whose threads they are, gives way to the server. Each thread
+    has a niceness of its own on Linux, and those of numpy's library are older than this call."""
+    for thread in psutil.Process().threads():
+        os.setpriority(os.PRIO_PROCESS, thread.id, 10)
+
+
+def load(server: StartedServer, crowd: Crowd, searches: Searches, args: argparse.Namespace) -> list[Sample]:
+    clients = [Client(n, crowd) for n in range(args.clients)]
     for client in clients:
         client.start()
+    searches.start()
     rows = watch(server, crowd, args.seconds, args.texts)
     crowd.stop.set()
+    crowd.add(searches.stop())
     for client in clients:
         client.join()
     return rows
@@ -226,12 +233,13 @@ def main() -> int:
         server = StartedServer("embedserve", own_command(names, args.precision), env)
         try:
             server.wait()
-            os.nice(10)  # the clients stand for other machines: they give way to the server
             crowd = Crowd(server.endpoint, pool_of(args.pool, served(server.endpoint)))
             crowd.pool.ask(server.endpoint)
             crowd.pool.fill(server.endpoint)
+            searches = Searches(server.endpoint, crowd.pool)
+            give_way()
             before = look(psutil.Process(server.process.pid), 0, 0)
-            rows = load(server, crowd, args)
+            rows = load(server, crowd, searches, args)
             if server.process.poll() is not None:
                 print(f"the server died:\n{server.last_lines()}", file=sys.stderr)
                 return 1

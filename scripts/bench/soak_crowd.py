@@ -8,6 +8,7 @@ must get the very status that it deserves. Knows nothing of how the server is me
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
 import socket
 import threading
@@ -15,6 +16,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection as Pipe
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +111,14 @@ class Crowd:
             if fault:
                 self.wrong[f"{act}: {fault}"] += 1
 
+    def add(self, other: Searched) -> None:
+        """What a process of searches found."""
+        with self._lock:
+            self.acts.update(other.acts)
+            self.wrong.update(other.wrong)
+            self.texts += other.acts["search"] - other.wrong.total()
+            self.searches.extend(other.searches)
+
     def search(self) -> None:
         """Ten a second, each on its own connection's thread; the clock runs from when a search was due."""
         rng, local = random.Random(1), threading.local()
@@ -126,6 +137,50 @@ class Crowd:
                 threads.submit(one, due, rng.randrange(len(self.pool.texts)))
                 due += 1 / SEARCHES_A_SECOND
                 time.sleep(max(0.0, due - time.perf_counter()))
+
+
+class Searched(NamedTuple):
+    acts: Counter[str]
+    wrong: Counter[str]
+    searches: list[float]
+
+
+class Searches:
+    """`Crowd.search` in a process of its own: the hundred clients share one interpreter and give way to the server, and
+    a search that waits there is no search that the server let wait."""
+
+    def __init__(self, endpoint: Endpoint, pool: Pool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._here, there = context.Pipe()
+        model = pool.models[0]
+        arguments = (endpoint, pool.texts, model, pool.vectors[model], there)
+        self._process = context.Process(target=_search, args=arguments, daemon=True)
+        self._process.start()
+        there.close()
+        self._here.recv()  # it has imported what it needs
+
+    def start(self) -> None:
+        self._here.send(None)
+
+    def stop(self) -> Searched:
+        self._here.send(None)
+        found: Searched = self._here.recv()
+        self._process.join()
+        return found
+
+
+def _search(endpoint: Endpoint, texts: list[str], model: str, vectors: npt.NDArray[np.float32], pipe: Pipe) -> None:
+    pool = Pool(texts, [model])
+    pool.vectors[model] = vectors
+    crowd = Crowd(endpoint, pool)
+    pipe.send(None)
+    pipe.recv()
+    searching = threading.Thread(target=crowd.search)
+    searching.start()
+    pipe.recv()
+    crowd.stop.set()
+    searching.join()
+    pipe.send(Searched(crowd.acts, crowd.wrong, crowd.searches))
 
 
 class Client(threading.Thread):

@@ -29,7 +29,7 @@ async def answered(middleware, small):
 
 def test_searches_share_one_collection_and_a_large_request_has_its_own(monkeypatch):
     collections = []
-    monkeypatch.setattr(gc, "collect", lambda: collections.append(1))
+    monkeypatch.setattr(gc, "collect", lambda _generation: collections.append(1))
     monkeypatch.setattr(collector, "_SHARED_AFTER", 0.02)
 
     async def body():
@@ -49,7 +49,7 @@ def test_searches_share_one_collection_and_a_large_request_has_its_own(monkeypat
 
 
 def test_where_a_collection_is_expensive_large_requests_share_one_too(monkeypatch):
-    def expensive():
+    def expensive(_generation):
         collections.append(1)
         end = time.thread_time() + 0.004  # the next is due in 0.2 s
         while time.thread_time() < end:

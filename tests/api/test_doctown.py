@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from embedserve.engine import memory
-from embedserve.engine.garbage import Collections
+from embedserve.engine.garbage import YOUNG, Collections
 from embedserve.settings import load_settings
 from support.live import fake_server
 from support.processes import clean_environment, free_port
@@ -114,9 +114,9 @@ def test_garbage_is_collected_every_ten_micro_batches(monkeypatch):
     with worker(MIN_BATCH_SIZE="1", MAX_BATCH_SIZE="1") as server:
         collected = []
         monkeypatch.setattr(memory, "COLLECTIONS", Collections())  # that of the process may have its pause
-        monkeypatch.setattr(gc, "collect", lambda: collected.append(1))
+        monkeypatch.setattr(gc, "collect", collected.append)
         send(server, 50)
-        server.wait_for(lambda: len(collected) >= 5)
+        server.wait_for(lambda: collected.count(YOUNG) >= 5)
 
 
 def test_batches_are_logged_as_json_when_asked_for_and_the_documented_line_starts_the_worker(tmp_path):

@@ -29,6 +29,7 @@ from embedserve.api.error_shapes import ErrorShapes
 from embedserve.api.openapi import document
 from embedserve.api.paths import CanonicalPath
 from embedserve.api.routes import routers
+from embedserve.engine.garbage import only_when_asked
 from embedserve.errors import EmbedServeError, InvalidRequest, MethodNotAllowed, RouteNotFound
 from embedserve.observability import LOOP_BLOCKED
 from embedserve.serving.housekeeping import keep_house
@@ -101,14 +102,15 @@ def _lifespan(runtime: Runtime, loaded: Callable[[], None]) -> Callable[[FastAPI
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(keep_house(runtime))]
-        if runtime.loading:
-            tasks.append(asyncio.create_task(load()))
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await runtime.close()
+        with only_when_asked():
+            tasks = [asyncio.create_task(keep_house(runtime))]
+            if runtime.loading:
+                tasks.append(asyncio.create_task(load()))
+            yield
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await runtime.close()
 
     return lifespan
 

@@ -2,8 +2,8 @@
 
 The original service did this over 380,000 objects, 200 ms on the event loop each time, before the answer was sent.
 After `collect_and_freeze` a collection looks at the requests' own objects only: 0.2 ms, a third of what a search costs
-on the event loop. So small requests share one collection, `_SHARED_AFTER` the first of them. Where the requests are
-large and many it takes 5 ms, and then all share one for as long as engine/garbage.py says.
+on the event loop. So small requests share one collection, `_SHARED_AFTER` the first of them. How much of them it looks
+at, and for how long all share one where they cost more, engine/garbage.py says.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The servers under test: one that is up, or one started here; their memory and CPU time.
 
-Started here: a free port, an own session, its output in a temporary file (shown when it dies). Cold start is
+Started here: a free port, an own process group, its output in a temporary file (shown when it dies). Cold start is
 from the start of the process to the first embedding received, asked for every 20 ms.
 
 Memory is the resident set of the process that listens and of its children, added up (pages they share count
@@ -120,7 +120,9 @@ class StartedServer:
             stdin=subprocess.DEVNULL,
             stdout=self.output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            # Not a session: Linux shares the cores out between sessions (autogroups), and os.nice() of the caller would
+            # mean nothing to the server.
+            process_group=0,
         )
 
     def wait(self, timeout: float = 600.0) -> None:
@@ -151,7 +153,7 @@ class StartedServer:
         return "\n".join(self.output.read().decode("utf-8", "replace").splitlines()[-count:])
 
     def stop(self, timeout: float = 30.0) -> int:
-        """SIGTERM, then SIGKILL to what is left of its session. Returns the exit code."""
+        """SIGTERM, then SIGKILL to what is left of its process group. Returns the exit code."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         try:

@@ -88,7 +88,7 @@ class MemoryGovernor:
             self._batches += 1
             due = self._batches % COLLECT_EVERY == 0
         if due:
-            COLLECTIONS.collect()
+            COLLECTIONS.collect(young=True)
 
     def shrink(self) -> None:
         """An inference ran out of memory: halve the cap now."""
