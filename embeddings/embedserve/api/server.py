@@ -72,12 +72,13 @@ def run(settings: Settings) -> int:
 def _tame_malloc() -> None:
     """Two settings against slow growth under glibc.
 
-    Every thread gets an arena of its own and each keeps its high-water mark: two are enough here. And the size from
-    which a block has its own mapping, given back when freed, rises by itself to 32 MiB as such blocks are freed:
-    bodies, answers and activations would then leave holes in the heap.
+    Every thread gets an arena of its own, up to eight a core, and each keeps its high-water mark: eight are enough
+    here. With two the event loop waited for its arena's lock, in the interpreter's lock, while a thread that tokenises
+    held it and had no core. And the size from which a block has its own mapping, given back when freed, rises by itself
+    to 32 MiB as such blocks are freed: bodies, answers and activations would then leave holes in the heap.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
             libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(_M_ARENA_MAX, 2)
+            libc.mallopt(_M_ARENA_MAX, 8)
             libc.mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
