@@ -1,6 +1,7 @@
 """The backlog's laws: order and fairness of micro-batches, sharing, dropping, every future resolves."""
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -252,3 +253,39 @@ async def test_what_waits_is_counted_once_when_all_fails_and_a_client_leaves_aft
     with pytest.raises(NotReady):
         await job.future
     await again.future
+
+
+@on_loop
+async def test_one_text_wakes_one_of_the_idle_workers(loop):
+    """One that wakes and finds nothing takes the interpreter from the one that works: half a millisecond a search."""
+    woken = []
+
+    class Counting(threading.Condition):
+        def wait(self, timeout=None):
+            waiting.release()
+            done = super().wait(timeout)
+            woken.append(threading.get_ident())
+            return done
+
+    waiting = threading.Semaphore(0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(threading, "Condition", Counting)
+        backlog = Backlog()
+    workers = [threading.Thread(target=worker, args=(backlog,)) for _ in range(4)]
+    for thread in workers:
+        thread.start()
+    for _ in workers:
+        assert await asyncio.to_thread(waiting.acquire, timeout=10)
+    await submit(backlog, loop, [5], small=True).future
+    assert await asyncio.to_thread(waiting.acquire, timeout=10)  # the one that computed waits again
+    await asyncio.sleep(0.05)
+    assert len(woken) == 1
+    backlog.close(NotReady("the end"))
+    for thread in workers:
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+
+
+def worker(backlog):
+    while (batch := backlog.take(lambda: BUDGET)) is not None:
+        backlog.complete(batch, np.array([[item.length, item.ids[0]] for item in batch], dtype=np.float32))

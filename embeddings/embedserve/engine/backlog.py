@@ -151,7 +151,8 @@ class Backlog:
                 self._sorted.extend(fresh)
                 self._sorted.sort(key=lambda item: item.length)  # two sorted runs: timsort merges them
                 self._jobs[job] = None
-            self._changed.notify_all()
+            # No more workers than there are texts: one that finds nothing takes the interpreter from one that works.
+            self._changed.notify(len(job.items))
 
     def cancel(self, job: Job) -> None:
         """Nobody waits for this job any more: what only it wanted is not computed."""
