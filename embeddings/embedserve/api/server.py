@@ -73,8 +73,8 @@ def _tame_malloc() -> None:
     """Two settings against slow growth under glibc.
 
     Every thread gets an arena of its own, up to eight a core, and each keeps its high-water mark: eight are enough
-    here. With two the event loop waited for its arena's lock, in the interpreter's lock, while a thread that tokenises
-    held it and had no core. And the size from which a block has its own mapping, given back when freed, rises by itself
+    here. With two the event loop waited for its arena's lock while threads that tokenise had it, or waited for a core
+    with it. And the size from which a block has its own mapping, given back when freed, rises by itself
     to 32 MiB as such blocks are freed: bodies, answers and activations would then leave holes in the heap.
     """
     if sys.platform == "linux":
